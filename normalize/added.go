@@ -1,0 +1,284 @@
+package normalize
+
+import (
+	"strconv"
+	"time"
+
+	"in_office365/normalize/schema"
+)
+
+// addedKeys are the names of the keys that the plugin adds, with the separator in them.
+type addedKeys struct {
+	prefix                                                                   string
+	id, tag, tenant, contentType                                             string
+	recordType, userType, logonType, category, outcome, clientIP, clientPort string
+	err, raw, overflow                                                       string
+	notice, noticeFrom, noticeTo, noticeContentID, noticeReason, noticeCount string
+}
+
+func newAddedKeys(separator byte) addedKeys {
+	s := string(separator)
+	prefix := "o365" + s
+	notice := prefix + "notice"
+	return addedKeys{
+		prefix: prefix,
+		id:     prefix + "id", tag: prefix + "tag", tenant: prefix + "tenant", contentType: prefix + "content_type",
+		recordType: prefix + "record_type", userType: prefix + "user_type", logonType: prefix + "logon_type",
+		category: prefix + "category", outcome: prefix + "outcome",
+		clientIP: prefix + "client_ip", clientPort: prefix + "client_port",
+		err: prefix + "error", raw: prefix + "raw", overflow: prefix + "overflow",
+		notice: notice, noticeFrom: notice + "_from", noticeTo: notice + "_to", noticeContentID: notice + "_content_id",
+		noticeReason: notice + "_reason", noticeCount: notice + "_count",
+	}
+}
+
+// set returns the names; none of them is ever given to a key of a record.
+func (k *addedKeys) set() map[string]struct{} {
+	set := map[string]struct{}{}
+	for _, name := range []string{
+		k.id, k.tag, k.tenant, k.contentType, k.recordType, k.userType, k.logonType, k.category, k.outcome, k.clientIP, k.clientPort,
+		k.err, k.raw, k.overflow, k.notice, k.noticeFrom, k.noticeTo, k.noticeContentID, k.noticeReason, k.noticeCount,
+	} {
+		set[name] = struct{}{}
+	}
+	return set
+}
+
+// Members at the top level of a record that feed the event's time and the added keys.
+const (
+	topID = iota
+	topCreationTime
+	topRecordType
+	topUserType
+	topLogonType
+	topWorkload
+	topOperation
+	topResultStatus
+	topErrorNumber
+	topClientIP
+	topClientIPAddress
+	topActorIPAddress
+	topTenantID
+	topMembers
+)
+
+func topMember(name []byte) int {
+	switch string(name) {
+	case "Id":
+		return topID
+	case "CreationTime":
+		return topCreationTime
+	case "RecordType":
+		return topRecordType
+	case "UserType":
+		return topUserType
+	case "LogonType":
+		return topLogonType
+	case "Workload":
+		return topWorkload
+	case "Operation":
+		return topOperation
+	case "ResultStatus":
+		return topResultStatus
+	case "ErrorNumber":
+		return topErrorNumber
+	case "ClientIP":
+		return topClientIP
+	case "ClientIPAddress":
+		return topClientIPAddress
+	case "ActorIpAddress":
+		return topActorIPAddress
+	case "TenantId":
+		return topTenantID
+	}
+	return topMembers
+}
+
+// findTopMembers notes the last non-null one of each.
+func (e *Encoder) findTopMembers() {
+	e.top = [topMembers]uint32{}
+	for child, end := uint32(1), e.nodes[0].next; child < end; child = e.nodes[child].next {
+		if member := topMember(e.name(child)); member < topMembers && e.nodes[child].kind != kindNull {
+			e.top[member] = child
+		}
+	}
+}
+
+// topString appends the value of a member to dst[:0]; empty if it is no string.
+func (e *Encoder) topString(dst []byte, member int) []byte {
+	if i := e.top[member]; i != noNode && e.nodes[i].kind == kindString {
+		return e.appendString(dst[:0], i)
+	}
+	return dst[:0]
+}
+
+func (e *Encoder) topInteger(member int) (int64, bool) {
+	if i := e.top[member]; i != noNode {
+		return e.integer(i)
+	}
+	return 0, false
+}
+
+// creationTime returns the zero time if the record does not tell.
+func (e *Encoder) creationTime() time.Time {
+	e.scratch = e.topString(e.scratch, topCreationTime)
+	created, _ := parseTime(e.scratch)
+	return created
+}
+
+// appendOrigin adds what every event has, also those that are no record.
+func (e *Encoder) appendOrigin(event *event, tenant, contentType string) {
+	event.text(e.added.tag, e.options.EventTag)
+	event.text(e.added.tenant, tenant)
+	event.text(e.added.contentType, contentType)
+}
+
+// appendAdded adds the keys of a readable record.
+func (e *Encoder) appendAdded(event *event, src *Source) {
+	e.id = e.id[:0]
+	if i := e.top[topID]; i != noNode && !e.isEmpty(i) {
+		if e.nodes[i].kind == kindString {
+			e.id = e.appendString(e.id, i)
+		} else {
+			e.id = e.appendJSON(e.id, i)
+		}
+	}
+	if len(e.id) > 0 {
+		event.bytes(e.added.id, e.id)
+	}
+	e.appendOrigin(event, src.Tenant, src.ContentType)
+
+	recordType, ok := e.topInteger(topRecordType)
+	if ok {
+		event.text(e.added.recordType, e.options.Names.RecordType(recordType))
+	} else {
+		recordType = -1
+	}
+	if v, ok := e.topInteger(topUserType); ok {
+		event.text(e.added.userType, e.options.Names.UserType(v))
+	}
+	if v, ok := e.topInteger(topLogonType); ok {
+		event.text(e.added.logonType, e.options.Names.LogonType(v))
+	}
+	e.decoded = e.topString(e.decoded, topWorkload)
+	e.scratch = e.topString(e.scratch, topOperation)
+	event.text(e.added.category, schema.Category(e.decoded, recordType, e.scratch))
+	event.text(e.added.outcome, e.outcome(recordType, e.scratch))
+
+	for _, member := range [...]int{topClientIP, topClientIPAddress, topActorIPAddress} {
+		e.scratch = e.topString(e.scratch, member)
+		if addr, port, ok := parseAddress(e.scratch); ok {
+			e.scratch = addr.AppendTo(e.scratch[:0])
+			event.bytes(e.added.clientIP, e.scratch)
+			if port >= 0 {
+				event.integer(e.added.clientPort, int64(port))
+			}
+			break
+		}
+	}
+	if e.options.Format == FormatFlat && e.overflowing > 0 {
+		overflow := e.appendOverflow(nil)
+		event.bytes(e.added.overflow, overflow)
+	}
+}
+
+const (
+	outcomeSuccess = "success"
+	outcomeFailure = "failure"
+)
+
+// recordTypeStsLogon is AzureActiveDirectoryStsLogon. ResultStatus of its records says that the HTTP exchange worked, not the
+// sign-in (https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-schema).
+const recordTypeStsLogon = 15
+
+// outcome returns success, failure, or "" where a record does not tell or tells both (PartiallySucceeded).
+func (e *Encoder) outcome(recordType int64, operation []byte) string {
+	switch string(operation) {
+	case "UserLoggedIn":
+		return outcomeSuccess
+	case "UserLoginFailed":
+		return outcomeFailure
+	}
+	if recordType == recordTypeStsLogon {
+		number, ok := e.topInteger(topErrorNumber)
+		switch {
+		case !ok:
+			return ""
+		case number == 0:
+			return outcomeSuccess
+		}
+		return outcomeFailure
+	}
+	i := e.top[topResultStatus]
+	if i == noNode {
+		return ""
+	}
+	switch e.nodes[i].kind {
+	case kindTrue:
+		return outcomeSuccess
+	case kindFalse:
+		return outcomeFailure
+	case kindString:
+		return outcomeOf(e.text(i))
+	}
+	return ""
+}
+
+func outcomeOf(status []byte) string {
+	const longest = len("successful")
+	if len(status) > longest {
+		return ""
+	}
+	var buf [longest]byte
+	for i, c := range status {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		buf[i] = c
+	}
+	switch string(buf[:len(status)]) {
+	case "true", "success", "succeeded", "successful":
+		return outcomeSuccess
+	case "false", "failed", "failure", "fail":
+		return outcomeFailure
+	}
+	return ""
+}
+
+// Notice is a record that the collector makes itself, of a gap or a loss for example. What is empty or zero is left out.
+type Notice struct {
+	Kind, Tenant, ContentType, ContentID, Reason string
+	From, To                                     time.Time
+	Time                                         time.Time // of the event; zero means now
+	Count                                        int64
+}
+
+// AppendNotice appends exactly one event for a notice, with the same keys in every format; in FormatFortiSIEM also with a line.
+func (e *Encoder) AppendNotice(dst []byte, n *Notice) []byte {
+	when := e.eventTime(n.Time)
+	event := beginEvent(dst, when)
+	if e.options.Format == FormatFortiSIEM {
+		event.bytes(messageKey, e.appendNoticeLine(nil, n, when))
+	}
+	e.appendOrigin(&event, n.Tenant, n.ContentType)
+	event.text(e.added.notice, n.Kind)
+	event.text(e.added.noticeFrom, noticeTime(n.From))
+	event.text(e.added.noticeTo, noticeTime(n.To))
+	event.text(e.added.noticeContentID, n.ContentID)
+	event.text(e.added.noticeReason, n.Reason)
+	if n.Count != 0 {
+		event.integer(e.added.noticeCount, n.Count)
+	}
+	return event.end()
+}
+
+func noticeTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func appendInt(dst []byte, v int64) []byte { return strconv.AppendInt(dst, v, 10) }
+
+func appendBool(dst []byte, v bool) []byte { return strconv.AppendBool(dst, v) }

@@ -1,0 +1,55 @@
+package normalize
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+)
+
+// maxAddress is longer than every address with brackets, zone and port that is worth a look.
+const maxAddress = 128
+
+// parseAddress reads an address as the services write it: 192.0.2.1, 192.0.2.1:443, 2001:db8::1, [2001:db8::1]:443, with blanks
+// around, with a zone, mapped into IPv6. port is -1 where there is none.
+func parseAddress(s []byte) (addr netip.Addr, port int, ok bool) {
+	s = bytes.TrimSpace(s)
+	port = -1
+	if len(s) == 0 || len(s) > maxAddress {
+		return addr, port, false
+	}
+	host, rest := s, []byte(nil)
+	if s[0] == '[' {
+		end := bytes.IndexByte(s, ']')
+		if end < 0 {
+			return addr, port, false
+		}
+		host, rest = s[1:end], s[end+1:]
+	} else if i := bytes.IndexByte(s, ':'); i >= 0 && i == bytes.LastIndexByte(s, ':') {
+		host, rest = s[:i], s[i:]
+	}
+	if len(rest) > 0 {
+		if port, ok = parsePort(rest); !ok {
+			return addr, port, false
+		}
+	}
+	if i := bytes.IndexByte(host, '%'); i >= 0 {
+		host = host[:i]
+	}
+	addr, err := netip.ParseAddr(string(host))
+	return addr.Unmap(), port, err == nil
+}
+
+// parsePort reads a colon and a port.
+func parsePort(s []byte) (port int, ok bool) {
+	const longest = len(":65535")
+	if s[0] != ':' || len(s) == 1 || len(s) > longest {
+		return 0, false
+	}
+	for _, c := range s[1:] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+	}
+	v, err := strconv.ParseUint(string(s[1:]), 10, 16)
+	return int(v), err == nil
+}

@@ -1,0 +1,159 @@
+package normalize
+
+import (
+	"math"
+	"strconv"
+)
+
+type numberForm uint8
+
+const (
+	numberText   numberForm = iota // beyond uint64 or float64: its text is its value
+	numberInt                      // int64
+	numberUint                     // uint64 beyond int64
+	numberDouble                   // float64
+)
+
+type number struct {
+	form   numberForm
+	int    int64
+	uint   uint64
+	double float64
+}
+
+const (
+	maxIntegerText = 20 // the length of the longest int64 or uint64 in decimal
+	maxExponent    = 400
+)
+
+// parseNumber reads the text of a JSON number.
+func parseNumber(text []byte, integer bool) number {
+	if !integer {
+		if f, err := strconv.ParseFloat(string(text), 64); err == nil {
+			return number{form: numberDouble, double: f}
+		}
+		return number{}
+	}
+	if len(text) > maxIntegerText {
+		return number{}
+	}
+	if v, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		return number{form: numberInt, int: v}
+	}
+	if v, err := strconv.ParseUint(string(text), 10, 64); err == nil {
+		return number{form: numberUint, uint: v}
+	}
+	return number{}
+}
+
+// wholeNumber reads the text of a JSON number with a fraction or an exponent as an integer, if it is one to the last digit.
+func wholeNumber(text []byte) (v int64, ok bool) {
+	var buf [maxIntegerText]byte
+	digits := buf[:0]
+	negative := text[0] == '-'
+	if negative {
+		text = text[1:]
+	}
+	exponent, point := 0, -1
+	for i, c := range text {
+		if c|0x20 == 'e' {
+			e, err := strconv.Atoi(string(text[i+1:]))
+			if err != nil || e < -maxExponent || e > maxExponent {
+				return 0, false
+			}
+			exponent = e
+			break
+		}
+		if c == '.' {
+			point = 0
+			continue
+		}
+		if point >= 0 {
+			point++
+		}
+		if c == '0' && len(digits) == 0 {
+			continue
+		}
+		if len(digits) == cap(digits) {
+			if c != '0' {
+				return 0, false
+			}
+			exponent++
+			continue
+		}
+		digits = append(digits, c)
+	}
+	if point > 0 {
+		exponent -= point
+	}
+	for ; exponent < 0; exponent++ {
+		if len(digits) > 0 {
+			if digits[len(digits)-1] != '0' {
+				return 0, false
+			}
+			digits = digits[:len(digits)-1]
+		}
+	}
+	if len(digits) == 0 {
+		return 0, !negative // an integer has no minus zero
+	}
+	for ; exponent > 0; exponent-- {
+		if len(digits) == cap(digits) {
+			return 0, false
+		}
+		digits = append(digits, '0')
+	}
+	u, err := strconv.ParseUint(string(digits), 10, 64)
+	if err != nil || u > math.MaxInt64 {
+		return 0, false
+	}
+	if negative {
+		return -int64(u), true
+	}
+	return int64(u), true
+}
+
+// integerText reads a text that is exactly how an int64 is written in decimal.
+func integerText(text []byte) (int64, bool) {
+	if len(text) == 0 || len(text) > maxIntegerText {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	var buf [maxIntegerText]byte
+	return v, string(strconv.AppendInt(buf[:0], v, 10)) == string(text)
+}
+
+// integer returns the value of an integer, of a number that is whole, or of a text that is an integer; not ok if something of
+// the value would be lost.
+func (t *tape) integer(i uint32) (v int64, ok bool) {
+	n := &t.nodes[i]
+	switch {
+	case n.kind == kindString && n.flags&(flagRedacted|flagDirty) == 0:
+		return integerText(t.text(i))
+	case n.kind == kindNumber && n.flags&flagInteger == 0:
+		return wholeNumber(t.text(i))
+	case n.kind == kindNumber:
+		num := parseNumber(t.text(i), true)
+		return num.int, num.form == numberInt
+	}
+	return 0, false
+}
+
+// boolean returns the value of a boolean or of a text that is one.
+func (t *tape) boolean(i uint32) (v, ok bool) {
+	switch n := &t.nodes[i]; {
+	case n.kind == kindTrue || n.kind == kindFalse:
+		return n.kind == kindTrue, true
+	case n.kind == kindString && n.flags&(flagRedacted|flagDirty) == 0:
+		switch string(t.text(i)) {
+		case "true", "True":
+			return true, true
+		case "false", "False":
+			return false, true
+		}
+	}
+	return false, false
+}
