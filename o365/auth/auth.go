@@ -1,0 +1,210 @@
+// Package auth gets access tokens for the Office 365 Management Activity API
+// from Microsoft Entra, as an application (OAuth 2.0 client credentials).
+//
+// A Source keeps one token and renews it in time. How the application proves
+// who it is, is a Credential.
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"in_office365/o365"
+)
+
+// The two versions of the token endpoint, as paths behind the tenant. They
+// differ in how the audience is asked for.
+const (
+	TokenPathV1 = "/oauth2/token"
+	TokenPathV2 = "/oauth2/v2.0/token"
+)
+
+const (
+	// A token lives an hour or so; it is renewed renewBefore its end, or at
+	// half its life when it is shorter than that.
+	renewBefore = 5 * time.Minute
+	// assumedLife is for an answer without expires_in.
+	assumedLife = time.Hour
+	// minUse is how long a token must still be valid to be handed out while it
+	// is being renewed, or when renewing fails.
+	minUse = 30 * time.Second
+	// fetchTimeout bounds one request for a token.
+	fetchTimeout = 60 * time.Second
+	// A refused token is replaced no sooner than spacing after it was fetched,
+	// however many callers are refused.
+	spacing = time.Second
+	// After a failure the login service is left alone for firstPause, twice as
+	// long after each further one, maxPause at most: many callers share a Source,
+	// and Entra locks out applications that hammer it.
+	firstPause = time.Second
+	maxPause   = time.Minute
+)
+
+// Options configure a Source. All but TokenPath, AllowInsecure and HTTPClient
+// are required.
+type Options struct {
+	Tenant        string       // directory GUID or domain name
+	ClientID      string       // application GUID
+	Credential    Credential   // proof of being the application
+	LoginURL      *url.URL     // as in o365.Cloud.LoginURL
+	TokenPath     string       // default: TokenPathV2
+	Audience      string       // as in o365.Cloud.Audience
+	AllowInsecure bool         // permit http to a host that is not loopback
+	HTTPClient    *http.Client // default: o365.NewHTTPClient; redirects are never followed
+}
+
+// A Source supplies tokens. It implements o365.TokenSource; its failures are
+// *o365.Error.
+type Source struct {
+	credential Credential
+	request    request
+	renewing   chan struct{} // held by the one caller that fetches a token
+
+	mu      sync.Mutex
+	token   *oauth2.Token // nil: none, or refused
+	fetched time.Time
+	pause   time.Duration // after the last failure; 0 after success
+	again   time.Time     // no fetch before
+	failure error         // the last one
+}
+
+var _ o365.TokenSource = (*Source)(nil)
+
+// New returns a source. It gets no token yet.
+func New(o Options) (*Source, error) {
+	if o.TokenPath == "" {
+		o.TokenPath = TokenPathV2
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = o365.NewHTTPClient(o365.TransportOptions{})
+	}
+	switch {
+	case o.Tenant == "" || o.ClientID == "" || o.Audience == "":
+		return nil, errors.New("tenant, client id and audience are required")
+	case o.Credential == nil:
+		return nil, errors.New("no credential")
+	case o.LoginURL == nil:
+		return nil, errors.New("no login URL")
+	}
+	if err := o365.CheckEndpoint(o.LoginURL, o.AllowInsecure); err != nil {
+		return nil, fmt.Errorf("login URL: %w", err)
+	}
+	return &Source{
+		credential: o.Credential,
+		request: request{
+			client:   o365.WithoutRedirects(o.HTTPClient),
+			tokenURL: o.LoginURL.JoinPath(o.Tenant, o.TokenPath).String(),
+			v2:       strings.Contains(o.TokenPath, "v2.0"),
+			clientID: o.ClientID,
+			audience: o.Audience,
+		},
+		renewing: make(chan struct{}, 1),
+	}, nil
+}
+
+// Token returns a valid token. One caller at a time fetches a new one, on its
+// own context; the others wait for it, or go on with the old token while that
+// is good. After a failure the same error is returned for a while.
+func (s *Source) Token(ctx context.Context) (*oauth2.Token, error) {
+	token, fresh := s.current()
+	if fresh {
+		return token, nil
+	}
+	select {
+	case s.renewing <- struct{}{}:
+	default:
+		if token != nil {
+			return token, nil
+		}
+		select {
+		case s.renewing <- struct{}{}:
+		case <-ctx.Done():
+			return nil, &o365.Error{Op: opToken, Err: ctx.Err()}
+		}
+	}
+	defer func() { <-s.renewing }()
+
+	token, fresh = s.current() // another caller may have renewed it meanwhile
+	if fresh {
+		return token, nil
+	}
+	renewed, err := s.renew(ctx)
+	if err != nil && token != nil {
+		return token, nil
+	}
+	return renewed, err
+}
+
+// renew fetches a token as soon as that is decent. The caller holds s.renewing.
+func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
+	s.mu.Lock()
+	paused, failure := time.Until(s.again) > 0, s.failure
+	wait := time.Until(s.fetched.Add(spacing))
+	s.mu.Unlock()
+	if paused {
+		return nil, failure
+	}
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, &o365.Error{Op: opToken, Err: ctx.Err()}
+		}
+	}
+	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	token, err := s.credential.fetch(fetching, s.request)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		if token.Expiry.IsZero() {
+			token.Expiry = time.Now().Add(assumedLife)
+		}
+		s.token, s.fetched, s.pause = token, time.Now(), 0
+	case ctx.Err() == nil: // a caller that left says nothing about the service
+		s.pause = min(max(2*s.pause, firstPause), maxPause)
+		wait := s.pause
+		if e, ok := errors.AsType[*o365.Error](err); ok {
+			wait = max(wait, e.RetryAfter)
+		}
+		s.failure, s.again = err, time.Now().Add(wait)
+	}
+	return token, err
+}
+
+// current returns the token, if there is a usable one, and whether it needs no
+// renewal yet.
+func (s *Source) current() (token *oauth2.Token, fresh bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token == nil {
+		return nil, false
+	}
+	left, life := time.Until(s.token.Expiry), s.token.Expiry.Sub(s.fetched)
+	if left <= min(minUse, life/4) {
+		return nil, false
+	}
+	return s.token, left > min(renewBefore, life/2)
+}
+
+// Refuse forgets a token that the API refused, so that the next Token reads the
+// credential again and fetches a new one.
+func (s *Source) Refuse(accessToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token != nil && s.token.AccessToken == accessToken {
+		s.token = nil
+	}
+}

@@ -1,0 +1,87 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"in_office365/o365"
+)
+
+const opToken = "get token"
+
+// hints say what to do about errors of the login service that a user must act
+// on, by AADSTS number, or by OAuth code for other numbers. Source:
+// https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+var hints = map[string]string{
+	"AADSTS7000215": "the client secret is wrong: give the secret's value, not its ID",
+	"AADSTS7000222": "the client secret has expired: create a new one",
+	"AADSTS700016":  "the application is not in this tenant: check client id, tenant and cloud",
+	"AADSTS700027":  "the client assertion is not accepted: check that the certificate is registered with the application and in date",
+	"AADSTS700024":  "the client assertion is out of date: check this machine's clock",
+	"AADSTS7000112": "the application is disabled in the tenant",
+	"AADSTS7000229": "the application has no service principal in the tenant: grant admin consent",
+	"AADSTS90002":   "there is no such tenant in this cloud: check tenant and cloud",
+	"AADSTS900023":  "the tenant is neither a GUID nor a domain name",
+	"AADSTS500011":  "the tenant does not know the audience: check cloud and audience",
+	"AADSTS1002012": "the audience is not valid: check cloud and audience",
+	"AADSTS53003":   "a conditional access policy blocks the application",
+
+	"invalid_client":      "check client id and credential",
+	"unauthorized_client": "check client id and tenant, and that the application may use client credentials",
+	"invalid_resource":    "check cloud and audience",
+	"invalid_scope":       "check cloud and audience",
+	"invalid_request":     "check tenant, client id and token path",
+	"access_denied":       "an administrator must allow the application",
+}
+
+var aadsts = regexp.MustCompile(`AADSTS\d+`)
+
+// tokenError makes an *o365.Error of a failed fetch. The cause is kept only
+// where it cannot hold the form that was posted: the error of x/oauth2 leads to
+// the whole request.
+func tokenError(ctx context.Context, err error, secret string) error {
+	e := &o365.Error{Op: opToken}
+	if ctx.Err() != nil {
+		e.Err = ctx.Err()
+		return e
+	}
+	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok {
+		e.Err = err
+		if u, ok := errors.AsType[*url.Error](err); ok {
+			e.Err = u.Err
+		}
+		return e
+	}
+	e.Status, e.Code, e.Message = answer.Response.StatusCode, answer.ErrorCode, answer.ErrorDescription
+	if secret != "" {
+		e.Message = strings.ReplaceAll(e.Message, secret, "[secret]")
+	}
+	e.RetryAfter = o365.RetryAfter(answer.Response.Header)
+	number := aadsts.FindString(e.Message)
+	hint, known := hints[number]
+	if !known {
+		hint, known = hints[e.Code]
+	}
+	if number != "" {
+		e.Code = number
+	}
+	switch s := e.Status; {
+	case s == http.StatusTooManyRequests:
+		e.Action = o365.Throttle
+	case s >= 500 || s == http.StatusRequestTimeout || answer.ErrorCode == "temporarily_unavailable":
+		e.Action = o365.Retry
+	default:
+		e.Action, e.Hint = o365.Reconfigure, hint
+		if !known {
+			e.Hint = "check login host, token path, tenant and credential"
+		}
+	}
+	return e
+}

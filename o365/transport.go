@@ -1,0 +1,65 @@
+package o365
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// DefaultTimeout bounds each phase of a request up to the answer's header
+// where TransportOptions says nothing.
+const DefaultTimeout = 60 * time.Second
+
+const (
+	keepIdle = 90 * time.Second // idle connections are closed after this, as http.DefaultTransport does
+	// A stalled reader must not make HTTP/2 buffer megabytes per blob; Go's
+	// default is 4 MiB for every stream.
+	streamBuffer = 512 << 10
+	// An HTTP/2 connection that stays silent for this long is probed.
+	pingAfter = 30 * time.Second
+)
+
+// TransportOptions configure NewHTTPClient. The zero value is usable.
+type TransportOptions struct {
+	ProxyURL *url.URL       // nil: HTTPS_PROXY and its kin from the environment
+	RootCAs  *x509.CertPool // nil: the system's
+	Timeout  time.Duration  // for connecting, the TLS handshake and the answer's header, each; 0: DefaultTimeout
+	Workers  int            // parallel transfers to keep idle connections for
+}
+
+// NewHTTPClient returns an HTTP client fit for the API: TLS 1.2 or later,
+// HTTP/2, gzip undone on the way, no redirect followed, and no limit on how long a body may take.
+func NewHTTPClient(o TransportOptions) *http.Client {
+	timeout := o.Timeout
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	proxy := http.ProxyFromEnvironment
+	if o.ProxyURL != nil {
+		proxy = http.ProxyURL(o.ProxyURL)
+	}
+	return WithoutRedirects(&http.Client{
+		Transport: &http.Transport{
+			Proxy:                 proxy,
+			DialContext:           (&net.Dialer{Timeout: timeout}).DialContext,
+			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+			TLSHandshakeTimeout:   timeout,
+			ResponseHeaderTimeout: timeout,
+			IdleConnTimeout:       keepIdle,
+			MaxIdleConnsPerHost:   max(o.Workers, http.DefaultMaxIdleConnsPerHost),
+			ForceAttemptHTTP2:     true,
+			HTTP2:                 &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer, SendPingTimeout: pingAfter},
+		},
+	})
+}
+
+// WithoutRedirects returns a copy of c that hands out redirects as they are:
+// following one could carry a token or a secret elsewhere.
+func WithoutRedirects(c *http.Client) *http.Client {
+	cc := *c
+	cc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &cc
+}

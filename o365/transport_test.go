@@ -1,0 +1,101 @@
+package o365_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"in_office365/o365"
+)
+
+// secure starts a TLS server and returns it with a pool that trusts it.
+func secure(t *testing.T, handler http.HandlerFunc, change func(*httptest.Server)) (*httptest.Server, *x509.CertPool) {
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are wanted
+	change(server)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	pool := x509.NewCertPool()
+	pool.AddCert(server.Certificate())
+	return server, pool
+}
+
+func TestHTTPClientSpeaksHTTP2(t *testing.T) {
+	server, pool := secure(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) },
+		func(s *httptest.Server) { s.EnableHTTP2 = true })
+	res, err := o365.NewHTTPClient(o365.TransportOptions{RootCAs: pool}).Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); string(got) != "HTTP/2.0" {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestHTTPClientRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		change  func(*httptest.Server)
+		trusted bool
+	}{
+		{"old TLS", func(s *httptest.Server) {
+			s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+		}, true},
+		{"an unknown authority", func(*httptest.Server) {}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server, pool := secure(t, func(http.ResponseWriter, *http.Request) { t.Error("called") }, func(s *httptest.Server) {
+				tc.change(s)
+			})
+			if !tc.trusted {
+				pool = x509.NewCertPool()
+			}
+			res, err := o365.NewHTTPClient(o365.TransportOptions{RootCAs: pool}).Get(server.URL)
+			if err == nil {
+				res.Body.Close()
+				t.Error("connected")
+			}
+		})
+	}
+}
+
+func TestHTTPClientTimesOutOnTheHeaderOnly(t *testing.T) {
+	header := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-header }))
+	defer server.Close()
+	defer close(header)
+	client := o365.NewHTTPClient(o365.TransportOptions{Timeout: 50 * time.Millisecond})
+	if client.Timeout != 0 {
+		t.Errorf("a body may take %v only", client.Timeout)
+	}
+	res, err := client.Get(server.URL)
+	if err == nil {
+		res.Body.Close()
+	}
+	if e, ok := errors.AsType[net.Error](err); !ok || !e.Timeout() {
+		t.Errorf("got %v, want a timeout", err)
+	}
+}
+
+func TestHTTPClientUsesTheProxy(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "by proxy to "+r.URL.Host)
+	}))
+	defer proxy.Close()
+	res, err := o365.NewHTTPClient(o365.TransportOptions{ProxyURL: parse(t, proxy.URL)}).Get("http://api.example.com/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); string(got) != "by proxy to api.example.com" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
