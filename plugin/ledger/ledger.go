@@ -1,0 +1,201 @@
+// Package ledger remembers what has been listed, handed over and given up: one bbolt file per plugin instance, in it one
+// [Stream] for each cloud, tenant, application and content type.
+//
+// Changes are kept in memory until [Ledger.Flush] writes them in one transaction. Every read sees them at once, so a disk that is
+// full stops nothing but the writing; and what a crash takes with it costs repeats, never records, since a blob that
+// the file does not call done is fetched again.
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// lockTimeout is how long Open waits for another holder of the file: long enough for one that is just closing it.
+	lockTimeout = 500 * time.Millisecond
+	// MaxUnwritten is how many blobs may wait in memory for a disk that takes nothing; then Add refuses more.
+	MaxUnwritten = 50_000
+)
+
+// ErrUnwritten is returned by Add when MaxUnwritten changes wait for a disk that takes none.
+var ErrUnwritten = errors.New("too many changes wait to be written to the ledger")
+
+// LockedError says that another process, or another input of this one, holds the file.
+type LockedError struct{ Path string }
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("db %q is in use by another process or another office365 input: give each input a db of its own", e.Path)
+}
+
+// Ledger is an open file. Its methods may be called by several goroutines.
+type Ledger struct {
+	db       *bbolt.DB
+	setAside string
+
+	flushing sync.Mutex // one Flush at a time
+
+	mu        sync.Mutex // guards what follows and the unwritten changes of every stream
+	streams   map[Key]*Stream
+	unwritten int
+}
+
+// Open opens or creates the file. One that is damaged is moved out of the way ([Ledger.SetAside] tells where) and a new one
+// begun: the API still has everything that matters.
+func Open(path string) (*Ledger, error) {
+	l := &Ledger{streams: map[Key]*Stream{}}
+	damage, err := check(path)
+	if err != nil {
+		return nil, err
+	}
+	if damage != nil {
+		l.setAside = fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405.000Z"))
+		if err := os.Rename(path, l.setAside); err != nil {
+			return nil, fmt.Errorf("setting the damaged db aside: %w", err)
+		}
+	}
+	l.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:      lockTimeout,
+		FreelistType: bbolt.FreelistMapType,
+		NoStatistics: true,
+		// NoFreelistSync stays off: with it, Open looks for the free pages in a goroutine of its own, and a damaged page panics there
+		// (bbolt v1.5.0 db.go:1293), out of reach of recover.
+	})
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	return l, nil
+}
+
+// check reads the whole file before it is trusted. bbolt maps the file into memory, so a page beyond a truncated end would
+// end the process with SIGBUS instead of an error.
+func check(path string) (damage, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, openError(path, err)
+	case info.IsDir():
+		return nil, fmt.Errorf("db %q is a directory: name a file", path)
+	case info.Size() == 0:
+		return nil, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			damage, err = fmt.Errorf("%v", p), nil
+		}
+	}()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if err != nil {
+		if errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, fs.ErrPermission) {
+			return nil, openError(path, err)
+		}
+		return err, nil
+	}
+	defer db.Close()
+	damage = db.View(func(tx *bbolt.Tx) error {
+		if tx.Size() > info.Size() {
+			return fmt.Errorf("%d bytes long instead of %d", info.Size(), tx.Size())
+		}
+		var first error
+		for err := range tx.Check() {
+			if first == nil {
+				first = err
+			}
+		}
+		return first
+	})
+	return damage, nil
+}
+
+func openError(path string, err error) error {
+	var pe *fs.PathError
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return &LockedError{Path: path}
+	case errors.As(err, &pe):
+		return fmt.Errorf("db %q cannot be opened (%w): name a file in a directory that exists and that Fluent Bit's user may write to", path, pe.Err)
+	default:
+		return fmt.Errorf("db %q cannot be opened: %w", path, err)
+	}
+}
+
+// SetAside is where a damaged file was moved by Open, or "".
+func (l *Ledger) SetAside() string { return l.setAside }
+
+// Flush writes all changes in one transaction. After an error they are kept and written by a later Flush.
+func (l *Ledger) Flush() (err error) {
+	l.flushing.Lock()
+	defer l.flushing.Unlock()
+
+	batches := l.takeUnwritten()
+	if len(batches) == 0 {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil { // bbolt panics on pages that it cannot make sense of
+			err = fmt.Errorf("%v", p)
+		}
+		l.written(batches, err)
+		if err != nil {
+			err = fmt.Errorf("writing the ledger: %w", err)
+		}
+	}()
+	return l.db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range batches {
+			if err := b.write(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// takeUnwritten copies what has to be written; the streams keep it until written says that it is on the disk.
+func (l *Ledger) takeUnwritten() []batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var batches []batch
+	for _, s := range l.streams {
+		if b, any := s.unwrittenLocked(); any {
+			batches = append(batches, b)
+		}
+	}
+	return batches
+}
+
+func (l *Ledger) written(batches []batch, err error) {
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range batches {
+		l.unwritten -= b.stream.writtenLocked(b)
+	}
+}
+
+// Size is the length of the file in bytes.
+func (l *Ledger) Size() int64 {
+	info, err := os.Stat(l.db.Path())
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// Close releases the file without writing what is unwritten; Flush first.
+func (l *Ledger) Close() error {
+	return l.db.Close()
+}

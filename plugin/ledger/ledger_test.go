@@ -1,0 +1,293 @@
+package ledger_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"in_office365/plugin/ledger"
+)
+
+var (
+	key = ledger.Key{Cloud: "enterprise", Tenant: "t", Application: "a", ContentType: "Audit.General"}
+	t0  = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+)
+
+func open(t *testing.T, path string) *ledger.Ledger {
+	t.Helper()
+	l, err := ledger.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func entry(id string, age time.Duration) ledger.Entry {
+	created := t0.Add(-age)
+	return ledger.NewEntry(id, "https://manage.office.com/"+id, created, created.Add(7*24*time.Hour))
+}
+
+func ids(entries []ledger.Entry) (ids []string) {
+	for _, e := range entries {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func none(string) bool { return false }
+
+// Whatever is asked of a stream has the same answer before it is written, after, and in the next process.
+func TestStreamAnswersAlikeBeforeAndAfterWriting(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	l := open(t, path)
+	s := l.Stream(key)
+	if n := must[int](t)(s.Add([]ledger.Entry{entry("young", time.Hour), entry("old", 3*time.Hour), entry("late", 2*time.Hour)})); n != 3 {
+		t.Fatalf("added %d", n)
+	}
+	late := entry("late", 2*time.Hour)
+	late.Tries, late.NotBefore, late.Settled = 2, t0.Add(time.Minute), 17
+	s.Update(late)
+	done := entry("done", 4*time.Hour)
+	done.State = ledger.Done
+	s.Update(done)
+	progress := ledger.Progress{Origin: t0.Add(-24 * time.Hour), Listed: t0}
+	s.SetProgress(progress)
+
+	answers := func(t *testing.T, s *ledger.Stream) {
+		t.Helper()
+		due, _, err := s.Due(t0, 10, none)
+		if got := ids(due); err != nil || !slices.Equal(got, []string{"old", "young"}) {
+			t.Errorf("due now: %v, %v", got, err)
+		}
+		due, _, err = s.Due(t0.Add(time.Minute), 10, none)
+		if got := ids(due); err != nil || !slices.Equal(got, []string{"old", "late", "young"}) {
+			t.Errorf("due in a minute: %v, %v", got, err)
+		}
+		_, next, err := s.Due(t0, 10, func(id string) bool { return id != "late" })
+		if err != nil || !next.Equal(late.NotBefore) {
+			t.Errorf("next turn at %v, %v", next, err)
+		}
+		if e, known, err := s.Get("late"); err != nil || !known || e != late {
+			t.Errorf("late: %+v, %v, %v", e, known, err)
+		}
+		if n, err := s.Add([]ledger.Entry{entry("old", 3*time.Hour), entry("done", 4*time.Hour), entry("late", 2*time.Hour)}); n != 0 || err != nil {
+			t.Errorf("added %d known blobs, %v", n, err)
+		}
+		if p, err := s.Progress(); err != nil || p != progress {
+			t.Errorf("progress %+v, %v", p, err)
+		}
+		if c, err := s.Count(); err != nil || c[ledger.Pending] != 3 || c[ledger.Done] != 1 {
+			t.Errorf("counts %v, %v", c, err)
+		}
+	}
+	t.Run("unwritten", func(t *testing.T) { answers(t, s) })
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("written", func(t *testing.T) { answers(t, s) })
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("next process", func(t *testing.T) { answers(t, open(t, path).Stream(key)) })
+}
+
+func TestWhatIsNotFlushedIsForgottenByACrash(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	l := open(t, path)
+	s := l.Stream(key)
+	must[int](t)(s.Add([]ledger.Entry{entry("a", 0)}))
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	a := entry("a", 0)
+	a.State = ledger.Done
+	s.Update(a)
+	l.Close() // as a crash would leave it: nothing flushed
+	if got := ids(firstOf3(open(t, path).Stream(key).Due(t0, 10, none))); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("due after the crash: %v", got)
+	}
+}
+
+func firstOf3(e []ledger.Entry, _ time.Time, _ error) []ledger.Entry { return e }
+
+func TestStreamsAreApart(t *testing.T) {
+	t.Parallel()
+	l := open(t, filepath.Join(t.TempDir(), "db"))
+	must[int](t)(l.Stream(key).Add([]ledger.Entry{entry("a", 0)}))
+	for name, other := range map[string]ledger.Key{
+		"cloud":        {Cloud: "gcc", Tenant: key.Tenant, Application: key.Application, ContentType: key.ContentType},
+		"tenant":       {Cloud: key.Cloud, Tenant: "u", Application: key.Application, ContentType: key.ContentType},
+		"application":  {Cloud: key.Cloud, Tenant: key.Tenant, Application: "b", ContentType: key.ContentType},
+		"content type": {Cloud: key.Cloud, Tenant: key.Tenant, Application: key.Application, ContentType: "DLP.All"},
+	} {
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if _, known, err := l.Stream(other).Get("a"); known || err != nil {
+			t.Errorf("other %s knows it: %v", name, err)
+		}
+	}
+}
+
+// A backlog of new blobs must not keep those waiting that failed once: they may expire.
+func TestRetriesAreNotStarvedByABacklog(t *testing.T) {
+	t.Parallel()
+	l := open(t, filepath.Join(t.TempDir(), "db"))
+	s := l.Stream(key)
+	var backlog []ledger.Entry
+	for i := range 1000 {
+		backlog = append(backlog, entry(fmt.Sprintf("new-%04d", i), time.Duration(1000-i)*time.Minute))
+	}
+	must[int](t)(s.Add(backlog))
+	again := entry("again", 0)
+	again.NotBefore = t0.Add(-time.Second)
+	s.Update(again)
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	due := firstOf3(s.Due(t0, 8, none))
+	if len(due) != 8 || !slices.Contains(ids(due), "again") {
+		t.Errorf("due: %v", ids(due))
+	}
+}
+
+func TestForgetDropsOnlyWhatIsSettledAndOld(t *testing.T) {
+	t.Parallel()
+	l := open(t, filepath.Join(t.TempDir(), "db"))
+	s := l.Stream(key)
+	for _, e := range []struct {
+		id    string
+		age   time.Duration
+		state ledger.State
+	}{{"old done", 8, ledger.Done}, {"old lost", 8, ledger.Lost}, {"old pending", 8, ledger.Pending}, {"new done", 6, ledger.Done}} {
+		b := entry(e.id, e.age*24*time.Hour)
+		b.State = e.state
+		s.Update(b)
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n := must[int](t)(s.Forget(t0.Add(-7 * 24 * time.Hour))); n != 2 {
+		t.Errorf("forgot %d", n)
+	}
+	for id, want := range map[string]bool{"old done": false, "old lost": false, "old pending": true, "new done": true} {
+		if _, known, err := s.Get(id); known != want || err != nil {
+			t.Errorf("%s known: %v, %v", id, known, err)
+		}
+	}
+}
+
+func TestSecondHolderIsToldSo(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	open(t, path)
+	_, err := ledger.Open(path)
+	var locked *ledger.LockedError
+	if !errors.As(err, &locked) || !strings.Contains(err.Error(), "is in use by another process or another office365 input") {
+		t.Errorf("second open: %v", err)
+	}
+}
+
+func TestOpenErrorsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for path, want := range map[string]string{
+		dir:                                 "is a directory: name a file",
+		filepath.Join(dir, "no", "such.db"): "name a file in a directory that exists",
+	} {
+		if _, err := ledger.Open(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestFileIsForItsOwnerOnly(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	open(t, path)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// Damage of any kind: the file is set aside, a new one begun, and nothing crashes.
+func TestDamagedFileIsSetAside(t *testing.T) {
+	t.Parallel()
+	whole := filepath.Join(t.TempDir(), "db")
+	l := open(t, whole)
+	var blobs []ledger.Entry
+	for i := range 2000 {
+		blobs = append(blobs, entry(fmt.Sprintf("%04d", i), time.Duration(i)*time.Minute))
+	}
+	must[int](t)(l.Stream(key).Add(blobs))
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	content := must[[]byte](t)(os.ReadFile(whole))
+	used := usedBytes(t, whole)
+	page := os.Getpagesize()
+
+	damage := map[string]func() []byte{
+		"all zeros":     func() []byte { return make([]byte, len(content)) },
+		"not a ledger":  func() []byte { return []byte(strings.Repeat("no ledger\n", 4096)) },
+		"a few bytes":   func() []byte { return content[:100] },
+		"zeroed middle": func() []byte { c := slices.Clone(content); clear(c[4*page : used]); return c },
+	}
+	for n := page; n < used; n += page {
+		damage[fmt.Sprintf("cut after %d pages", n/page)] = func() []byte { return content[:n] }
+	}
+	for name, make := range damage {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "db")
+			if err := os.WriteFile(path, make(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l := open(t, path)
+			if l.SetAside() == "" {
+				t.Fatal("taken for whole")
+			}
+			if _, err := os.Stat(l.SetAside()); err != nil {
+				t.Error(err)
+			}
+			must[int](t)(l.Stream(key).Add(blobs[:1]))
+			if err := l.Flush(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func usedBytes(t *testing.T, path string) (n int) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.View(func(tx *bbolt.Tx) error { n = int(tx.Size()); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

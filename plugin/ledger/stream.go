@@ -1,0 +1,368 @@
+package ledger
+
+import (
+	"bytes"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Key names a stream: contentIds are unique within one.
+type Key struct {
+	Cloud, Tenant, Application, ContentType string
+}
+
+// Stream is what the ledger knows of one content type.
+type Stream struct {
+	ledger *Ledger
+	key    Key
+
+	// Changes that the file does not have yet, guarded by ledger.mu.
+	entries  map[string]Entry
+	progress *Progress
+}
+
+// Progress is how far listing has come.
+type Progress struct {
+	Origin time.Time // where the first run began: nothing older is asked for
+	Listed time.Time // everything before it has been listed at least once
+}
+
+// Names of the buckets. The root holds a bucket for each stream's cloud|tenant|application, that one for each content type.
+var (
+	bucketBlobs = []byte("blobs") // contentId -> entry
+	bucketDue   = []byte("due")   // not before, created, contentId -> nothing: the pending blobs in the order of their turn
+	keyProgress = []byte("progress")
+)
+
+// Stream opens the stream of that key.
+func (l *Ledger) Stream(key Key) *Stream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.streams[key]
+	if s == nil {
+		s = &Stream{ledger: l, key: key, entries: map[string]Entry{}}
+		l.streams[key] = s
+	}
+	return s
+}
+
+func (s *Stream) path() [2][]byte {
+	return [2][]byte{[]byte(s.key.Cloud + "|" + s.key.Tenant + "|" + s.key.Application), []byte(s.key.ContentType)}
+}
+
+// bucket is nil where nothing has been written yet.
+func (s *Stream) bucket(tx *bbolt.Tx) *bbolt.Bucket {
+	b := tx.Bucket(s.path()[0])
+	if b == nil {
+		return nil
+	}
+	return b.Bucket(s.path()[1])
+}
+
+// Add makes pending those of the blobs that are not known yet, and returns how many.
+func (s *Stream) Add(blobs []Entry) (added int, err error) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	if s.ledger.unwritten >= MaxUnwritten {
+		return 0, ErrUnwritten
+	}
+	err = s.view(func(stored, _ *bbolt.Bucket) error {
+		for _, e := range blobs {
+			if _, known := s.entries[e.ID]; known || stored != nil && stored.Get([]byte(e.ID)) != nil {
+				continue
+			}
+			e.State = Pending
+			s.setLocked(e)
+			added++
+		}
+		return nil
+	})
+	return added, err
+}
+
+// Update replaces what is known of the blob.
+func (s *Stream) Update(e Entry) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	s.setLocked(e)
+}
+
+func (s *Stream) setLocked(e Entry) {
+	if _, waits := s.entries[e.ID]; !waits {
+		s.ledger.unwritten++
+	}
+	s.entries[e.ID] = e
+}
+
+// Get is what is known of the blob.
+func (s *Stream) Get(id string) (e Entry, known bool, err error) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	if e, known = s.entries[id]; known {
+		return e, true, nil
+	}
+	err = s.view(func(stored, _ *bbolt.Bucket) error {
+		if stored == nil {
+			return nil
+		}
+		if v := stored.Get([]byte(id)); v != nil {
+			known = true
+			return e.decode([]byte(id), v)
+		}
+		return nil
+	})
+	return e, known, err
+}
+
+// Due returns up to limit pending blobs whose turn has come and that skip does not want to pass over, the oldest first; and when the
+// turn of the next one comes (zero: none waits for it).
+//
+// A quarter is kept for blobs that are tried again: behind a backlog of new ones they might expire.
+func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due []Entry, next time.Time, err error) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+
+	var fresh, again []Entry
+	for _, e := range s.entries {
+		switch {
+		case e.State != Pending || skip(e.ID):
+		case e.NotBefore.IsZero():
+			fresh = append(fresh, e)
+		case e.NotBefore.After(now):
+			next = earlier(next, e.NotBefore)
+		default:
+			again = append(again, e)
+		}
+	}
+	err = s.view(func(blobs, order *bbolt.Bucket) error {
+		if order == nil {
+			return nil
+		}
+		// New blobs stand first in the bucket, in the order of their age; then those that wait, in the order of their turn.
+		read := func(from []byte, most int, take func(Entry) (more bool)) error {
+			c := order.Cursor()
+			for k, _ := c.Seek(from); k != nil && most > 0; k, _ = c.Next() {
+				id := dueID(k)
+				if _, newer := s.entries[string(id)]; newer || skip(string(id)) {
+					continue
+				}
+				var e Entry
+				if err := e.decode(id, blobs.Get(id)); err != nil {
+					return err
+				}
+				if !take(e) {
+					return nil
+				}
+				most--
+			}
+			return nil
+		}
+		err := read(dueKey(time.UnixMilli(1), time.Time{}, nil), limit, func(e Entry) bool {
+			if e.NotBefore.After(now) {
+				next = earlier(next, e.NotBefore)
+				return false
+			}
+			again = append(again, e)
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		return read(nil, limit, func(e Entry) bool {
+			if e.NotBefore.IsZero() {
+				fresh = append(fresh, e)
+			}
+			return e.NotBefore.IsZero()
+		})
+	})
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	sortByAge(fresh)
+	sortByAge(again)
+	share := max((limit+3)/4, limit-len(fresh))
+	due = append(due, again[:min(share, len(again))]...)
+	due = append(due, fresh[:min(limit-len(due), len(fresh))]...)
+	sortByAge(due)
+	return due, next, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Forget drops blobs that are done or lost and older than that, and returns how many.
+func (s *Stream) Forget(before time.Time) (forgotten int, err error) {
+	var old [][]byte
+	err = s.view(func(stored, _ *bbolt.Bucket) error {
+		if stored == nil {
+			return nil
+		}
+		return stored.ForEach(func(id, v []byte) error {
+			var e Entry
+			if err := e.decode(id, v); err != nil {
+				return err
+			}
+			if e.State != Pending && e.Created.Before(before) {
+				old = append(old, bytes.Clone(id))
+			}
+			return nil
+		})
+	})
+	if err != nil || len(old) == 0 {
+		return 0, err
+	}
+	s.ledger.flushing.Lock()
+	defer s.ledger.flushing.Unlock()
+	err = s.ledger.db.Update(func(tx *bbolt.Tx) error {
+		blobs := s.bucket(tx).Bucket(bucketBlobs)
+		for _, id := range old {
+			if err := blobs.Delete(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(old), nil
+}
+
+// Progress is how far listing had come; zero for a stream that is new.
+func (s *Stream) Progress() (p Progress, err error) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	if s.progress != nil {
+		return *s.progress, nil
+	}
+	err = s.ledger.db.View(func(tx *bbolt.Tx) error {
+		if b := s.bucket(tx); b != nil {
+			return p.decode(b.Get(keyProgress))
+		}
+		return nil
+	})
+	return p, err
+}
+
+// SetProgress replaces it.
+func (s *Stream) SetProgress(p Progress) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	s.progress = &p
+}
+
+// Count is the number of blobs in each state.
+func (s *Stream) Count() (counts map[State]int, err error) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	counts = map[State]int{}
+	for _, e := range s.entries {
+		counts[e.State]++
+	}
+	err = s.view(func(stored, _ *bbolt.Bucket) error {
+		if stored == nil {
+			return nil
+		}
+		return stored.ForEach(func(id, v []byte) error {
+			var e Entry
+			if err := e.decode(id, v); err != nil {
+				return err
+			}
+			if _, newer := s.entries[e.ID]; !newer {
+				counts[e.State]++
+			}
+			return nil
+		})
+	})
+	return counts, err
+}
+
+// view reads the stream's buckets, nil where nothing has been written yet. A caller that looks at the unwritten changes too holds
+// ledger.mu, which keeps them and the file of one moment together.
+func (s *Stream) view(read func(blobs, due *bbolt.Bucket) error) error {
+	return s.ledger.db.View(func(tx *bbolt.Tx) error {
+		b := s.bucket(tx)
+		if b == nil {
+			return read(nil, nil)
+		}
+		return read(b.Bucket(bucketBlobs), b.Bucket(bucketDue))
+	})
+}
+
+// batch is what one stream has to write.
+type batch struct {
+	stream   *Stream
+	entries  []Entry
+	progress *Progress
+}
+
+func (s *Stream) unwrittenLocked() (batch, bool) {
+	b := batch{stream: s, progress: s.progress}
+	for _, e := range s.entries {
+		b.entries = append(b.entries, e)
+	}
+	return b, len(b.entries) > 0 || b.progress != nil
+}
+
+// writtenLocked drops the changes that are on the disk now and have not changed again meanwhile.
+func (s *Stream) writtenLocked(b batch) (dropped int) {
+	for _, e := range b.entries {
+		if s.entries[e.ID] == e {
+			delete(s.entries, e.ID)
+			dropped++
+		}
+	}
+	if s.progress == b.progress {
+		s.progress = nil
+	}
+	return dropped
+}
+
+func (b *batch) write(tx *bbolt.Tx) error {
+	path := b.stream.path()
+	outer, err := tx.CreateBucketIfNotExists(path[0])
+	if err != nil {
+		return err
+	}
+	inner, err := outer.CreateBucketIfNotExists(path[1])
+	if err != nil {
+		return err
+	}
+	blobs, err := inner.CreateBucketIfNotExists(bucketBlobs)
+	if err != nil {
+		return err
+	}
+	due, err := inner.CreateBucketIfNotExists(bucketDue)
+	if err != nil {
+		return err
+	}
+	for _, e := range b.entries {
+		id := []byte(e.ID)
+		if v := blobs.Get(id); v != nil {
+			var old Entry
+			if err := old.decode(id, v); err != nil {
+				return err
+			}
+			if err := due.Delete(dueKey(old.NotBefore, old.Created, id)); err != nil {
+				return err
+			}
+		}
+		if err := blobs.Put(id, e.encode()); err != nil {
+			return err
+		}
+		if e.State == Pending {
+			if err := due.Put(dueKey(e.NotBefore, e.Created, id), nil); err != nil {
+				return err
+			}
+		}
+	}
+	if b.progress != nil {
+		return inner.Put(keyProgress, b.progress.encode())
+	}
+	return nil
+}
