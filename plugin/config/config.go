@@ -1,0 +1,305 @@
+// Package config turns the keys of a Fluent Bit input stanza into a validated [Config].
+//
+// It reads through [Getter], as Fluent Bit offers a plugin no list of the keys a user wrote: a misspelled key cannot be told
+// from an absent one. That is why [Config.Summary] exists, to be logged once at start.
+package config
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"in_office365/normalize"
+	"in_office365/normalize/schema"
+	"in_office365/o365"
+)
+
+// Getter reads one key of the stanza; an absent key and an empty one are both "".
+type Getter interface {
+	Get(key string) string
+}
+
+// Config is everything a user can decide. Each field is named after its key.
+type Config struct {
+	TenantID         string
+	ClientID         string
+	ClientSecret     string // never to be printed; empty when ClientSecretFile is set
+	ClientSecretFile string
+
+	Cloud               o365.Cloud
+	Login               *url.URL // authentication_endpoint, or the cloud's
+	TokenPath           string
+	API                 *url.URL // api_endpoint, or the cloud's
+	Audience            string
+	ContentTypes        []o365.ContentType
+	PublisherIdentifier string
+
+	Start         Start
+	PollInterval  time.Duration
+	DB            string
+	Workers       int
+	RateLimit     int           // requests a minute
+	BatchSize     int           // bytes
+	BufferSize    int           // bytes
+	MaxRecordSize int           // bytes
+	DedupWindow   time.Duration // 0: off
+	Settle        time.Duration
+	Notices       bool
+
+	Record normalize.Options // format, separator, nulls, name_value, expand_json, max_keys, raw_key, event_tag, phcustid, schema_file, redact_dlp
+
+	HTTPProxy     *url.URL // nil: from the environment
+	CAFile        string
+	RootCAs       *x509.CertPool // nil: the system's
+	HTTPTimeout   time.Duration
+	AllowInsecure bool
+}
+
+// Start says how far back a first run reaches: to Time if it is set, else Back before now.
+type Start struct {
+	Time time.Time
+	Back time.Duration
+}
+
+// From is the moment that a first run at now starts from.
+func (s Start) From(now time.Time) time.Time {
+	if !s.Time.IsZero() {
+		return s.Time
+	}
+	return now.Add(-s.Back)
+}
+
+func (s Start) String() string {
+	switch {
+	case !s.Time.IsZero():
+		return s.Time.Format(time.RFC3339)
+	case s.Back == 0:
+		return "now"
+	default:
+		return shortDuration(s.Back)
+	}
+}
+
+// Defaults and bounds of the keys. The bounds keep a typing error ("4" for "4M") from becoming a collector that crawls or
+// swallows the machine.
+const (
+	DefaultCloud        = "enterprise"
+	DefaultTokenPath    = "/oauth2/v2.0/token"
+	TokenPathV1         = "/oauth2/token"
+	DefaultStart        = o365.Retention
+	DefaultPollInterval = time.Minute
+	DefaultDB           = "office365.db"
+	DefaultWorkers      = 8
+	DefaultRateLimit    = 2000
+	DefaultBatchSize    = 4_000_000
+	DefaultBufferSize   = 32_000_000
+	DefaultMaxRecord    = 8_000_000
+	DefaultDedupWindow  = time.Hour
+	DefaultSettle       = 5 * time.Second
+	DefaultHTTPTimeout  = time.Minute
+
+	MaxWorkers    = 64
+	MaxRateLimit  = 1_000_000
+	MinBatchSize  = 64_000
+	MaxBatchSize  = 256_000_000
+	MaxBufferSize = 4_000_000_000
+	MinRecordSize = 16_000
+	MaxRecordSize = 256_000_000
+	MaxMaxKeys    = 65_535
+)
+
+// notYet names keys that a stanza may carry but this version does not act on. They are refused: a user must not believe that a
+// credential or an endpoint is in use that is not.
+var notYet = [...]string{
+	"client_certificate_file", "client_certificate_password", "client_certificate_password_file",
+	"federated_token_file", "managed_identity", "metrics_address",
+}
+
+// formats are the values of the key format, in the order of normalize's constants.
+var formats = [...]string{normalize.FormatFlat: "flat", normalize.FormatRaw: "raw", normalize.FormatFortiSIEM: "fortisiem"}
+
+// Error is a key that cannot be used: one line that names the key, its value (never a secret) and what is allowed.
+type Error struct {
+	Key     string
+	Value   string // as written; empty for a missing key, and for secrets
+	Problem string // "is not a GUID"
+	Allowed string // what to write instead
+}
+
+func (e *Error) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("%s %s: %s", e.Key, e.Problem, e.Allowed)
+	}
+	return fmt.Sprintf("%s %q %s: %s", e.Key, e.Value, e.Problem, e.Allowed)
+}
+
+// Parse reads, completes and checks the stanza. It opens files that keys name, and nothing else. The error is an [*Error].
+func Parse(stanza Getter) (*Config, error) {
+	r := &reader{stanza: stanza}
+	for _, key := range notYet {
+		if v := r.get(key); v == "" || strings.EqualFold(v, "off") {
+			continue
+		}
+		remedy := "remove it; the credential is client_secret or client_secret_file"
+		if key == "metrics_address" {
+			remedy = "remove it"
+		}
+		r.fail(key, "", "is not supported by this version", remedy)
+	}
+	c := &Config{
+		TenantID:      r.guid("tenant_id", "the directory (tenant) ID, a GUID such as 11111111-2222-3333-4444-555555555555", true),
+		ClientID:      r.guid("client_id", "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555", true),
+		ClientSecret:  r.get("client_secret"),
+		AllowInsecure: r.boolean("allow_insecure", false),
+	}
+	c.PublisherIdentifier = r.guid("publisher_identifier", "a GUID: the tenant of whoever operates the collector", false)
+	if c.PublisherIdentifier == "" {
+		c.PublisherIdentifier = c.TenantID
+	}
+	r.secret(c)
+	r.endpoints(c)
+	c.ContentTypes = r.contentTypes("content_types")
+	c.Start = r.start("start_from")
+	c.PollInterval = r.duration("poll_interval", DefaultPollInterval, time.Second, time.Hour)
+	c.DB = r.text("db", DefaultDB)
+	c.Workers = r.number("workers", DefaultWorkers, 1, MaxWorkers)
+	c.RateLimit = r.rate("rate_limit", DefaultRateLimit)
+	c.BatchSize = r.size("batch_size", DefaultBatchSize, MinBatchSize, MaxBatchSize)
+	c.BufferSize = r.size("buffer_size", DefaultBufferSize, MinBatchSize, MaxBufferSize)
+	if c.BufferSize < c.BatchSize {
+		r.fail("buffer_size", r.get("buffer_size"), "is smaller than batch_size", fmt.Sprintf("at least batch_size (%s)", shortSize(c.BatchSize)))
+	}
+	c.MaxRecordSize = r.size("max_record_size", DefaultMaxRecord, MinRecordSize, MaxRecordSize)
+	c.DedupWindow = r.durationOrOff("dedup_window", DefaultDedupWindow, time.Second, o365.Retention)
+	c.Settle = r.duration("settle", DefaultSettle, time.Second, 10*time.Minute)
+	c.Notices = r.boolean("notices", true)
+	r.record(&c.Record)
+	r.proxy(c)
+	r.certificates(c)
+	c.HTTPTimeout = r.duration("http_timeout", DefaultHTTPTimeout, time.Second, time.Hour)
+	if r.err != nil {
+		return nil, r.err
+	}
+	return c, nil
+}
+
+func (r *reader) secret(c *Config) {
+	const allowed = "exactly one of client_secret and client_secret_file"
+	c.ClientSecretFile = r.get("client_secret_file")
+	switch {
+	case c.ClientSecret == "" && c.ClientSecretFile == "":
+		r.fail("client_secret", "", "is missing", allowed)
+	case c.ClientSecret != "" && c.ClientSecretFile != "":
+		r.fail("client_secret", "", "and client_secret_file are both set", allowed)
+	case c.ClientSecretFile != "":
+		b, err := os.ReadFile(c.ClientSecretFile)
+		if err != nil {
+			r.fail("client_secret_file", c.ClientSecretFile, "cannot be read ("+pathless(err)+")", "a file that holds the client secret and that Fluent Bit's user may read")
+		} else if strings.TrimSpace(string(b)) == "" {
+			r.fail("client_secret_file", c.ClientSecretFile, "is empty", "a file that holds the client secret")
+		}
+	}
+}
+
+func (r *reader) endpoints(c *Config) {
+	name := r.text("cloud", DefaultCloud)
+	cloud, ok := o365.LookupCloud(strings.ToLower(name))
+	if !ok {
+		r.fail("cloud", name, "is not known", "one of "+strings.Join(o365.CloudNames(), ", "))
+		return
+	}
+	c.Cloud = cloud
+	c.Login = r.endpoint("authentication_endpoint", cloud.LoginURL, c.AllowInsecure)
+	c.API = r.endpoint("api_endpoint", cloud.APIURL, c.AllowInsecure)
+	c.Audience = r.text("audience", cloud.Audience)
+	path := r.text("token_path", DefaultTokenPath)
+	c.TokenPath = "/" + strings.Trim(path, "/")
+	if c.TokenPath != DefaultTokenPath && c.TokenPath != TokenPathV1 {
+		r.fail("token_path", path, "is not known", TokenPathV1+" (v1) or "+DefaultTokenPath+" (v2)")
+	}
+}
+
+func (r *reader) record(o *normalize.Options) {
+	o.Format = normalize.Format(slices.Index(formats[:], r.choice("format", formats[:]...)))
+	o.Separator = r.separator("separator")
+	o.KeepNulls = r.choice("nulls", "drop", "keep") == "keep"
+	o.NameValueColumns = r.choice("name_value", "fold", "columns") == "columns"
+	o.ExpandJSON = r.list("expand_json")
+	o.MaxKeys = r.number("max_keys", normalize.DefaultMaxKeys, 1, MaxMaxKeys)
+	o.RawKey = r.get("raw_key")
+	o.EventTag = r.text("event_tag", normalize.DefaultEventTag)
+	if strings.EqualFold(o.EventTag, "off") { // Fluent Bit hands an empty value over as an absent key, so empty cannot say it
+		o.EventTag = ""
+	}
+	o.PhCustID = int64(r.number("phcustid", normalize.DefaultPhCustID, 1, 1<<53))
+	o.RedactDLP = r.boolean("redact_dlp", false)
+	o.Names = r.schemaFile("schema_file")
+	if r.err != nil {
+		return
+	}
+	if _, err := normalize.NewEncoder(*o); err != nil {
+		r.err = err
+	}
+}
+
+func (r *reader) schemaFile(key string) *schema.Names {
+	path := r.get(key)
+	if path == "" {
+		return nil
+	}
+	const allowed = "a CSV file with the columns enum,value,name (enum RecordType, UserType or LogonType)"
+	f, err := os.Open(path)
+	if err != nil {
+		r.fail(key, path, "cannot be read ("+pathless(err)+")", allowed)
+		return nil
+	}
+	defer f.Close()
+	names, err := schema.LoadNames(f)
+	if err != nil {
+		r.fail(key, path, "cannot be used ("+err.Error()+")", allowed)
+	}
+	return names
+}
+
+func (r *reader) proxy(c *Config) {
+	v := r.get("http_proxy")
+	if v == "" {
+		return
+	}
+	full := v
+	if !strings.Contains(full, "://") {
+		full = "http://" + full
+	}
+	u, err := url.Parse(full)
+	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		r.fail("http_proxy", redactUserinfo(v), "is not a proxy's address", "host:port or http://host:port, with user:password@ before the host where the proxy asks for it")
+		return
+	}
+	c.HTTPProxy = u
+}
+
+func (r *reader) certificates(c *Config) {
+	c.CAFile = r.get("ca_file")
+	if c.CAFile == "" {
+		return
+	}
+	const allowed = "a PEM file of certificates to trust besides the system's"
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		r.fail("ca_file", c.CAFile, "cannot be read ("+pathless(err)+")", allowed)
+		return
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		r.fail("ca_file", c.CAFile, "holds no certificate", allowed)
+		return
+	}
+	c.RootCAs = pool
+}
