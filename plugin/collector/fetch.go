@@ -1,0 +1,353 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"in_office365/normalize"
+	"in_office365/o365"
+	"in_office365/plugin/config"
+	"in_office365/plugin/ledger"
+)
+
+const (
+	// dispatchBatch is how many due blobs are taken from the ledger at once.
+	dispatchBatch = 64
+	// slabSize is how much a fetcher gathers before it takes the queue's lock.
+	slabSize = 64 << 10
+	// fetchBackoff is the wait after a blob's first failure; it doubles up to fetchBackoffMost.
+	fetchBackoff     = 5 * time.Second
+	fetchBackoffMost = 15 * time.Minute
+	// holdAfter failures in a row the next fetches wait too: then it is hardly the blobs' fault.
+	holdAfter = 8
+	holdMost  = time.Minute
+	// truncatedTries is how often a blob is fetched again that ends in the middle of its JSON although the body is complete.
+	truncatedTries = 5
+)
+
+// flight is a blob from its first fetch until it is settled.
+type flight struct {
+	stream *stream
+	busy   atomic.Bool  // it is being fetched, or needs no further fetch; changed with stream.mu held
+	queued int64        // records put into the queue, or dropped as repeats; of the goroutine that fetches while busy
+	entry  ledger.Entry // guarded by stream.mu
+}
+
+// fetcher is what one fetch needs, kept from one to the next.
+type fetcher struct {
+	encoder *normalize.Encoder
+	reader  *normalize.Reader
+	slab    slab
+}
+
+// slab gathers records that are not in the queue yet.
+type slab struct {
+	data    []byte
+	records []slabRecord
+}
+
+type slabRecord struct {
+	end   int   // in data
+	index int64 // in the blob
+	id    recordID
+}
+
+func (s *slab) reset() { s.data, s.records = s.data[:0], s.records[:0] }
+
+func newFetcher(cfg *config.Config) (*fetcher, error) {
+	encoder, err := normalize.NewEncoder(cfg.Record)
+	if err != nil {
+		return nil, err
+	}
+	return &fetcher{encoder: encoder, reader: normalize.NewReader(nil, cfg.MaxRecordSize)}, nil
+}
+
+// dispatch sends fetchers out for blobs that are due, until ctx ends.
+func (s *stream) dispatch(ctx context.Context) {
+	for ctx.Err() == nil {
+		if hold := time.Until(s.heldUntil()); hold > 0 {
+			if !sleep(ctx, hold) {
+				return
+			}
+			continue
+		}
+		due, next, err := s.ledger.Due(s.now(), dispatchBatch, s.inFlight)
+		if err != nil {
+			s.c.ledgerTrouble.report(err, "")
+			if !sleep(ctx, restartDelay) {
+				return
+			}
+			continue
+		}
+		for _, e := range due {
+			fetcher, from := s.fetcher(ctx)
+			if fetcher == nil {
+				return
+			}
+			f, err := s.takeOff(e.ID)
+			if f == nil {
+				from <- fetcher
+				if err != nil {
+					s.c.ledgerTrouble.report(err, "")
+				}
+				continue
+			}
+			s.c.group.Go(func() {
+				defer func() { from <- fetcher }()
+				s.fetch(ctx, fetcher, f)
+			})
+			if s.heldUntil().After(time.Now()) {
+				break
+			}
+		}
+		if len(due) == 0 && !s.waitForDue(ctx, next) {
+			return
+		}
+	}
+}
+
+// fetcher waits for one that is free: this type's own, or a shared one. Where it came from is where it goes back to.
+func (s *stream) fetcher(ctx context.Context) (*fetcher, chan<- *fetcher) {
+	select {
+	case f := <-s.own:
+		return f, s.own
+	default:
+	}
+	select {
+	case <-ctx.Done():
+		return nil, nil
+	case f := <-s.own:
+		return f, s.own
+	case f := <-s.c.shared:
+		return f, s.c.shared
+	}
+}
+
+func (s *stream) waitForDue(ctx context.Context, next time.Time) bool {
+	var turn <-chan time.Time
+	if !next.IsZero() {
+		timer := time.NewTimer(max(next.Sub(s.now()), 0))
+		defer timer.Stop()
+		turn = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-s.wake:
+	case <-turn:
+	}
+	return true
+}
+
+func (s *stream) heldUntil() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hold
+}
+
+// inFlight needs no lock: the ledger asks while it holds its own.
+func (s *stream) inFlight(id string) bool {
+	f, known := s.flights.Load(id)
+	return known && f.(*flight).busy.Load()
+}
+
+// takeOff begins or resumes the flight of a pending blob; nil if it has ended meanwhile.
+func (s *stream) takeOff(id string) (*flight, error) {
+	e, known, err := s.ledger.Get(id)
+	if err != nil || !known || e.State != ledger.Pending {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if resumed, known := s.flights.Load(id); known {
+		f := resumed.(*flight)
+		f.busy.Store(true)
+		return f, nil
+	}
+	f := &flight{stream: s, queued: e.Settled, entry: e}
+	f.busy.Store(true)
+	s.flights.Store(id, f)
+	return f, nil
+}
+
+func (s *stream) entry(f *flight) ledger.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f.entry
+}
+
+// fetch brings one blob into the queue, or notes why it could not.
+func (s *stream) fetch(ctx context.Context, fetcher *fetcher, f *flight) {
+	var err error
+	if panicked := s.c.contained("fetching a blob", func(ctx context.Context) { err = s.transfer(ctx, fetcher, f) }); panicked != nil {
+		err = panicked
+	}
+	switch {
+	case err == nil:
+		s.c.stats.BlobsFetched.Add(1)
+		s.landed()
+		s.fetching.over()
+	case ctx.Err() != nil:
+	case action(err) == o365.GiveUp:
+		s.lose(ctx, f, err)
+	case s.expired(f):
+		s.lose(ctx, f, fmt.Errorf("expired, and the last try failed: %w", err))
+	default:
+		s.c.stats.FetchFailures.Add(1)
+		s.trouble(ctx, &s.fetching, err)
+		s.tryAgain(f, err)
+	}
+}
+
+func (s *stream) expired(f *flight) bool {
+	e := s.entry(f)
+	return !e.Expires.IsZero() && s.now().After(e.Expires)
+}
+
+// transfer streams the blob's records into the queue, from the first that is not there yet.
+func (s *stream) transfer(ctx context.Context, fetcher *fetcher, f *flight) error {
+	e := s.entry(f)
+	body, err := s.c.client.OpenBlob(ctx, o365.Blob{ContentType: s.contentType, ID: e.ID, URI: e.URI, Created: e.Created, Expires: e.Expires})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+
+	source := &normalize.Source{Tenant: s.c.cfg.TenantID, ContentType: string(s.contentType), Created: e.Created}
+	fetcher.reader.Reset(body)
+	fetcher.slab.reset()
+	for index := int64(0); ; index++ {
+		record, err := fetcher.reader.Next()
+		switch {
+		case err == io.EOF:
+			return s.put(ctx, fetcher, f, true)
+		case errors.Is(err, normalize.ErrTruncated) && e.Tries >= truncatedTries:
+			// The body was complete, again and again: this is all there is, and the broken end is evidence too.
+			if index >= f.queued {
+				s.add(fetcher, index, func(dst []byte) ([]byte, normalize.Info) {
+					const reason = "the blob ends in the middle of this record"
+					return fetcher.encoder.AppendUnreadable(dst, fetcher.reader.Rest(), reason, source), normalize.Info{Unreadable: reason}
+				})
+			}
+			return s.put(ctx, fetcher, f, true)
+		case err != nil:
+			// What came whole is kept: the next try goes on behind it.
+			return errors.Join(fmt.Errorf("reading blob %s: %w", e.ID, err), s.put(ctx, fetcher, f, false))
+		case index < f.queued:
+			continue
+		}
+		s.add(fetcher, index, func(dst []byte) ([]byte, normalize.Info) {
+			if record.Problem != "" {
+				return fetcher.encoder.AppendUnreadable(dst, record.Bytes, record.Problem, source), normalize.Info{Unreadable: record.Problem}
+			}
+			return s.encode(fetcher.encoder, dst, record.Bytes, source)
+		})
+		if len(fetcher.slab.data) >= slabSize {
+			if err := s.put(ctx, fetcher, f, false); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// encode is AppendRecord, but that a panic costs one record its readability and not the blob.
+func (s *stream) encode(encoder *normalize.Encoder, dst, record []byte, source *normalize.Source) (out []byte, info normalize.Info) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.c.stats.Panics.Add(1)
+			info = normalize.Info{Unreadable: fmt.Sprintf("internal error: %v", p)}
+			out = encoder.AppendUnreadable(dst, record, info.Unreadable, source)
+		}
+	}()
+	return encoder.AppendRecord(dst, record, source)
+}
+
+func (s *stream) add(fetcher *fetcher, index int64, event func(dst []byte) ([]byte, normalize.Info)) {
+	slab := &fetcher.slab
+	data, info := event(slab.data)
+	if info.Unreadable != "" {
+		s.c.stats.Unreadable.Add(1)
+	}
+	slab.data = data
+	slab.records = append(slab.records, slabRecord{end: len(data), index: index, id: s.c.queue.repeats.id(info.ID)})
+}
+
+func (s *stream) put(ctx context.Context, fetcher *fetcher, f *flight, end bool) error {
+	put, repeated, err := s.c.queue.put(ctx, &fetcher.slab, f, end)
+	fetcher.slab.reset()
+	s.c.stats.Records.Add(put)
+	s.c.stats.Repeated.Add(repeated)
+	return err
+}
+
+// landed leaves the flight busy: it is not fetched again.
+func (s *stream) landed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = 0
+}
+
+// tryAgain lets the blob wait for its next turn; or all of them, if the failure is none of its own.
+func (s *stream) tryAgain(f *flight, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.busy.Store(false)
+	s.failed++
+	if concernsAll(err) {
+		s.hold = time.Now().Add(max(retryAfter(err), min(backoff(time.Second, s.failed), holdMost)))
+	} else {
+		if s.failed >= holdAfter {
+			s.hold = time.Now().Add(min(backoff(time.Second, s.failed-holdAfter), holdMost))
+		}
+		f.entry.Tries++
+		f.entry.NotBefore = s.now().Add(max(retryAfter(err), min(backoff(fetchBackoff, f.entry.Tries), fetchBackoffMost))).Truncate(time.Millisecond)
+		s.ledger.Update(f.entry)
+	}
+	s.dropIfSettled(f)
+	s.alert()
+}
+
+// lose gives a blob up: logged, counted, announced, and then noted in the ledger.
+func (s *stream) lose(ctx context.Context, f *flight, err error) {
+	e := s.entry(f)
+	s.c.stats.BlobsLost.Add(1)
+	s.log.Error("blob lost: "+err.Error(), "content_id", e.ID, "content_created", e.Created, "records_delivered", f.queued)
+	s.c.announce(ctx, &normalize.Notice{
+		Kind: noticeBlobLost, ContentType: string(s.contentType), ContentID: e.ID, From: e.Created, To: e.Expires, Reason: err.Error(),
+	}, func() { s.end(f, ledger.Lost) })
+}
+
+// settle notes how many of a blob's records are through.
+func (s *stream) settle(m mark) {
+	if m.end {
+		s.c.stats.BlobsSettled.Add(1)
+		s.end(m.flight, ledger.Done)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := m.flight
+	f.entry.Settled = max(f.entry.Settled, m.upto)
+	s.ledger.Update(f.entry)
+	s.dropIfSettled(f)
+}
+
+func (s *stream) end(f *flight, state ledger.State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.entry.State = state
+	f.entry.URI = ""
+	s.ledger.Update(f.entry)
+	s.flights.Delete(f.entry.ID)
+}
+
+// dropIfSettled forgets the flight of a blob that waits for its next try, once the ledger knows as much.
+func (s *stream) dropIfSettled(f *flight) {
+	if !f.busy.Load() && f.entry.Settled == f.queued {
+		s.flights.Delete(f.entry.ID)
+	}
+}

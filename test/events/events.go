@@ -1,0 +1,78 @@
+// Package events reads what the plugin hands to Fluent Bit: msgpack events of the form [[time, metadata], body], one after another.
+package events
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+)
+
+// Event is one record as Fluent Bit sees it.
+type Event struct {
+	Time time.Time
+	Body map[string]any
+}
+
+// ID is the record's o365_id, or "".
+func (e Event) ID() string { return e.text("o365_id") }
+
+// ContentType is the content type that the record was collected from.
+func (e Event) ContentType() string { return e.text("o365_content_type") }
+
+// Notice is the kind of a notice of the collector, "" for a record of the API's.
+func (e Event) Notice() string { return e.text("o365_notice") }
+
+func (e Event) text(key string) string {
+	s, _ := e.Body[key].(string)
+	return s
+}
+
+// eventTime is the extension type of Fluent Bit's timestamps: seconds and nanoseconds, 32 bits each.
+const (
+	eventTime     = 0
+	eventTimeSize = 8
+)
+
+// Decode reads all events of b.
+func Decode(b []byte) (events []Event, err error) {
+	for n := 0; len(b) > 0; n++ {
+		var e Event
+		if e, b, err = decode(b); err != nil {
+			return events, fmt.Errorf("event %d: %w", n, err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+func decode(b []byte) (e Event, rest []byte, err error) {
+	for range 2 { // the event, its header
+		var n uint32
+		if n, b, err = msgp.ReadArrayHeaderBytes(b); err != nil {
+			return e, b, err
+		}
+		if n != 2 {
+			return e, b, fmt.Errorf("an array of %d where 2 belong", n)
+		}
+	}
+	at := msgp.RawExtension{Type: eventTime}
+	if b, err = msgp.ReadExtensionBytes(b, &at); err != nil {
+		return e, b, err
+	}
+	if len(at.Data) != eventTimeSize {
+		return e, b, fmt.Errorf("a timestamp of %d bytes", len(at.Data))
+	}
+	e.Time = time.Unix(int64(binary.BigEndian.Uint32(at.Data)), int64(binary.BigEndian.Uint32(at.Data[4:]))).UTC()
+	n, b, err := msgp.ReadMapHeaderBytes(b)
+	if err != nil {
+		return e, b, err
+	}
+	if n != 0 {
+		return e, b, errors.New("the metadata is not empty")
+	}
+	e.Body, b, err = msgp.ReadMapStrIntfBytes(b, nil)
+	return e, b, err
+}
