@@ -1,0 +1,69 @@
+package main
+
+/*
+#include <stdlib.h>
+#include "host.h"
+*/
+import "C"
+
+import (
+	"unsafe"
+
+	"github.com/fluent/fluent-bit-go/input"
+)
+
+// fluentBit is the host as one input instance sees it, from Init to Exit and on
+// the instance's thread only.
+type fluentBit struct {
+	plugin *C.struct_host_plugin // shared by all instances; this one's during Init only
+	api    *C.struct_host_api
+	ins    unsafe.Pointer
+}
+
+func newFluentBit(plugin unsafe.Pointer) *fluentBit {
+	p := (*C.struct_host_plugin)(plugin)
+	return &fluentBit{plugin: p, api: p.api, ins: p.i_ins}
+}
+
+// Get is the value of a property, "" when it is absent or empty. Only during Init.
+func (f *fluentBit) Get(key string) string {
+	return input.FLBPluginConfigKey(unsafe.Pointer(f.plugin), key)
+}
+
+// Name is the instance's alias or name, "" on a host that does not tell.
+func (f *fluentBit) Name() string {
+	return C.GoString(C.host_input_name(f.ins))
+}
+
+// SetHandle makes the host return handle with each ...Ctx callback, where it can
+// (since v4.1.0). Only during Init.
+func (f *fluentBit) SetHandle(handle uintptr) {
+	C.host_set_context(f.plugin, C.uintptr_t(handle))
+}
+
+// LogLevel is the finest level that the instance is configured to log at.
+func (f *fluentBit) LogLevel() hostLevel {
+	return hostLevel(C.host_log_level(f.api, f.ins))
+}
+
+// Print writes one line to the host's log. The host does not filter.
+func (f *fluentBit) Print(level hostLevel, text string) {
+	c := C.CString(text)
+	defer C.free(unsafe.Pointer(c))
+	C.host_log(f.api, C.int(level), c)
+}
+
+// cMemory hands out memory of the C heap: the host reads batches after the
+// callback has returned, which it may not do with memory of the Go heap.
+type cMemory struct{}
+
+// Alloc returns n bytes, not cleared. Like any Go allocation it ends the process
+// when there is no memory (C.malloc never returns nil).
+func (cMemory) Alloc(n int) []byte {
+	return unsafe.Slice((*byte)(C.malloc(C.size_t(n))), n)
+}
+
+// Free gives back what Alloc returned; b must begin where that began.
+func (cMemory) Free(b []byte) {
+	C.free(unsafe.Pointer(unsafe.SliceData(b)))
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"unsafe"
+)
+
+// host is what the shim asks of Fluent Bit for one instance.
+type host interface {
+	Get(key string) string
+	Name() string
+	SetHandle(handle uintptr)
+	LogLevel() hostLevel
+	Print(level hostLevel, text string)
+}
+
+// source is where an instance's batches come from: a *collector.Collector.
+type source interface {
+	Start()
+	Take() []byte
+	Release(data unsafe.Pointer)
+	Pause()
+	Resume()
+	Stop()
+}
+
+var (
+	errForked = errors.New("Fluent Bit went to the background (-d, daemon on) after it had loaded the plugin, and no Go plugin survives that; " +
+		"run it in the foreground, under a service manager or in a container")
+	errSameThread = errors.New("a second " + pluginName + " input on one thread: Fluent Bit does not say which of them it pauses or stops; " +
+		"remove 'threaded off'")
+)
+
+// shim knows the instances between Init and Exit and which of them a call of the
+// host is meant for.
+type shim struct {
+	open func(host, *slog.Logger) (source, error)
+	pid  int // of the process that loaded the library
+
+	mu        sync.Mutex
+	last      uintptr // handle given last; 0 is no handle
+	instances map[uintptr]*instance
+}
+
+// instance is one [INPUT] section at work. The host calls it on one thread; mu
+// serialises the calls of one that does otherwise.
+type instance struct {
+	tid int // its thread
+	log *hostLog
+
+	mu       sync.Mutex
+	source   source // nil once it has ended
+	started  bool
+	paused   bool
+	panicked bool
+}
+
+func newShim(open func(host, *slog.Logger) (source, error)) *shim {
+	return &shim{open: open, pid: os.Getpid(), instances: make(map[uintptr]*instance)}
+}
+
+// init sets up an instance on thread tid. Whatever fails is logged as one line,
+// and then nothing of the instance is left: the host calls no Exit after it.
+func (s *shim) init(h host, tid int) (ok bool) {
+	inst, handle, err := s.reserve(tid)
+	name := h.Name()
+	if name == "" {
+		name = fmt.Sprintf("#%d", handle)
+	}
+	log := newHostLog(h.LogLevel(), name, h.Print)
+	defer log.flush()
+	if err != nil {
+		log.logger().Error("cannot start: " + err.Error())
+		return false
+	}
+	inst.log = log
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	defer func() {
+		if !ok {
+			s.remove(inst)
+		}
+	}()
+	defer inst.contain("FLBPluginInit")
+	logger := log.logger()
+	src, err := s.open(h, logger)
+	if err != nil {
+		logger.Error("cannot start: " + err.Error())
+		return false
+	}
+	inst.source = src
+	h.SetHandle(handle)
+	logger.Info("initialized", "version", version)
+	return true
+}
+
+// reserve registers an instance for thread tid.
+func (s *shim) reserve(tid int) (*instance, uintptr, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	if os.Getpid() != s.pid {
+		return nil, s.last, errForked
+	}
+	for _, inst := range s.instances {
+		if inst.tid == tid {
+			return nil, s.last, errSameThread
+		}
+	}
+	inst := &instance{tid: tid}
+	s.instances[s.last] = inst
+	return inst, s.last, nil
+}
+
+func (s *shim) remove(inst *instance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for handle, other := range s.instances {
+		if other == inst {
+			delete(s.instances, handle)
+		}
+	}
+}
+
+// find returns the instance a call is meant for: the one with the handle that
+// came with it, else the one on the calling thread, else the only one, else nil.
+func (s *shim) find(handle uintptr, tid int) *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if handle != 0 {
+		return s.instances[handle]
+	}
+	var only *instance
+	for _, inst := range s.instances {
+		if inst.tid == tid {
+			return inst
+		}
+		only = inst
+	}
+	if len(s.instances) == 1 {
+		return only
+	}
+	return nil
+}
+
+// call runs f for the instance that a call of the host is meant for, and flushes
+// the log. A call for none is dropped: without an instance there is no log.
+func (s *shim) call(export string, handle uintptr, tid int, f func(*instance)) {
+	inst := s.find(handle, tid)
+	if inst == nil {
+		return
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if inst.source == nil {
+		return
+	}
+	defer inst.log.flush()
+	defer inst.contain(export)
+	f(inst)
+}
+
+func (s *shim) preRun(tid int) {
+	s.call("FLBPluginInputPreRun", 0, tid, (*instance).start)
+}
+
+// collect returns the next batch, nil when there is none or the instance is
+// paused. The host's timer of a paused instance may run on when there are several
+// (src/flb_plugin_proxy.c:177, v5.1.1, stops that of the last one initialised).
+func (s *shim) collect(handle uintptr, tid int) (batch []byte) {
+	s.call("FLBPluginInputCallback", handle, tid, func(inst *instance) {
+		inst.start()
+		if inst.paused {
+			return
+		}
+		if b := inst.source.Take(); len(b) > 0 {
+			batch = b
+		}
+	})
+	return batch
+}
+
+func (s *shim) release(handle uintptr, tid int, data unsafe.Pointer) {
+	s.call("FLBPluginInputCleanupCallback", handle, tid, func(inst *instance) {
+		inst.source.Release(data)
+	})
+}
+
+func (s *shim) pause(tid int) {
+	s.call("FLBPluginInputPause", 0, tid, func(inst *instance) {
+		if !inst.paused {
+			inst.paused = true
+			inst.source.Pause()
+		}
+	})
+}
+
+func (s *shim) resume(tid int) {
+	s.call("FLBPluginInputResume", 0, tid, func(inst *instance) {
+		if inst.paused {
+			inst.paused = false
+			inst.source.Resume()
+		}
+	})
+}
+
+// preExit only flushes the log: exit follows at once, on every host.
+func (s *shim) preExit(tid int) {
+	s.call("FLBPluginInputPreExit", 0, tid, func(*instance) {})
+}
+
+// exit stops the instance. Afterwards nothing of the host's is used on its behalf.
+func (s *shim) exit(tid int) {
+	s.call("FLBPluginExit", 0, tid, func(inst *instance) {
+		s.remove(inst)
+		defer inst.log.close()
+		defer inst.contain("FLBPluginExit") // close comes last and takes its report along
+		src := inst.source
+		inst.source = nil
+		src.Stop()
+	})
+}
+
+// start lets the source begin, once: in PreRun, when the host has everything
+// else, or with the first batch asked for on a host that has no PreRun.
+func (inst *instance) start() {
+	if !inst.started {
+		inst.started = true
+		inst.source.Start()
+	}
+}
+
+// contain, deferred, keeps a panic from unwinding into C, where it would end the
+// process. The first one of an instance is logged with its stack.
+func (inst *instance) contain(export string) {
+	reason := recover()
+	if reason == nil || inst.panicked {
+		return
+	}
+	inst.panicked = true
+	inst.log.flush() // what waits, lest the report is dropped
+	for _, line := range panicReport(export, reason) {
+		inst.log.add(levelError, visible(line))
+	}
+}
+
+// containUnlogged is contain for the exports that come without an instance, and
+// so without a log.
+func containUnlogged(export string) {
+	if reason := recover(); reason != nil {
+		for _, line := range panicReport(export, reason) {
+			fmt.Fprintln(os.Stderr, visible(line))
+		}
+	}
+}
+
+func panicReport(export string, reason any) []string {
+	report := []string{fmt.Sprintf("panic in %s, please report it: %v", export, reason)}
+	stack := strings.ReplaceAll(strings.TrimSpace(string(debug.Stack())), "\t", "    ")
+	return append(report, strings.Split(stack, "\n")...)
+}
