@@ -1,0 +1,250 @@
+// Package hosttest runs the minimal Fluent Bit host of test/host from Go tests.
+package hosttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Patience is how long a test waits for something of the host before it fails.
+const Patience = 30 * time.Second
+
+// Stats is the line of JSON that the host prints (test/host/stats.c).
+type Stats struct {
+	Callbacks, Batches, Records, Bytes int64
+	Invalid                            int64                           // batches with a bad event
+	LostBatches                        int64                           `json:"lost_batches"` // never left the ring
+	LostRecords                        int64                           `json:"lost_records"`
+	UnfreedBlocks                      int64                           `json:"unfreed_blocks"` // handed over as data, and not freed
+	UnfreedBytes                       int64                           `json:"unfreed_bytes"`
+	NotMalloced                        int64                           `json:"not_malloced"` // batches that are no block of the C heap
+	LiveBlocks                         int64                           `json:"live_blocks"`  // anything the plugin has malloc'ed and not freed
+	LiveBytes                          int64                           `json:"live_bytes"`
+	CallbackMicros                     struct{ P50, P99, Max float64 } `json:"callback_us"`
+	ExitMillis                         float64                         `json:"exit_ms"`         // the slowest PreExit and Exit
+	StrayLogLines                      int64                           `json:"stray_log_lines"` // logged from a thread that is not the host's
+	StrayQueries                       int64                           `json:"stray_queries"`   // of properties, names, levels from such a thread
+	CanariesOK                         bool                            `json:"canaries_ok"`     // false: see the exit status 3
+}
+
+// Exit statuses of the host (test/host/host.c).
+const (
+	ExitOK         = 0
+	ExitNotLoaded  = 1
+	ExitUsage      = 2
+	ExitViolation  = 3
+	ExitInitFailed = 255
+)
+
+// Result is what is left of a host that has ended.
+type Result struct {
+	Stats      Stats
+	ExitStatus int
+	Log        string
+}
+
+// Build compiles the C sources of folder into dir/name, with flags such as
+// -shared, by the compiler that CC names (cc).
+func Build(folder, dir, name string, flags ...string) (string, error) {
+	sources, err := filepath.Glob(filepath.Join(folder, "*.c"))
+	if err != nil || len(sources) == 0 {
+		return "", fmt.Errorf("no C sources in %s: %w", folder, errors.Join(err, os.ErrNotExist))
+	}
+	cc := os.Getenv("CC")
+	if cc == "" {
+		cc = "cc"
+	}
+	out := filepath.Join(dir, name)
+	args := append([]string{"-O2", "-g", "-Wall", "-Wextra", "-Werror", "-o", out}, flags...)
+	args = append(append(args, sources...), "-ldl", "-lpthread")
+	if text, err := exec.Command(cc, args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("compile %s: %w\n%s", folder, err, text)
+	}
+	return out, nil
+}
+
+// BuildHost compiles the host from folder, which is test/host, into dir.
+func BuildHost(folder, dir string) (string, error) {
+	return Build(folder, dir, "test-host", "-rdynamic")
+}
+
+// Host is a running host.
+type Host struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout stream
+	log    stream
+	done   chan error
+}
+
+// Start runs the host program with arguments as test/host/host.c describes them
+// and env added to the environment. It ends with the test at the latest.
+func Start(t testing.TB, program string, env []string, args ...string) *Host {
+	t.Helper()
+	h := &Host{t: t, cmd: exec.Command(program, args...), done: make(chan error, 1)}
+	h.cmd.Env = append(os.Environ(), env...)
+	h.cmd.Stdout, h.cmd.Stderr = &h.stdout, &h.log
+	stdin, err := h.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal("connect to the host:", err)
+	}
+	h.stdin = stdin
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal("start the host:", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.done <- h.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		h.cmd.Process.Kill() // an error says that it has ended already
+		<-ended
+	})
+	return h
+}
+
+// Send gives the host a command, as a line on its standard input.
+func (h *Host) Send(command string) {
+	h.t.Helper()
+	if _, err := io.WriteString(h.stdin, command+"\n"); err != nil {
+		h.t.Fatalf("send %s: %v\n%s", command, err, h.Log())
+	}
+}
+
+// Signal sends a signal.
+func (h *Host) Signal(s os.Signal) {
+	h.t.Helper()
+	if err := h.cmd.Process.Signal(s); err != nil {
+		h.t.Fatalf("send %s: %v\n%s", s, err, h.Log())
+	}
+}
+
+// Pid is the host's process id.
+func (h *Host) Pid() int { return h.cmd.Process.Pid }
+
+// Log is what the host and the plugin have logged so far.
+func (h *Host) Log() string { return h.log.String() }
+
+// WaitForLog waits until the log holds n times text.
+func (h *Host) WaitForLog(text string, n int) {
+	h.t.Helper()
+	if !h.log.wait(func(log string) bool { return strings.Count(log, text) >= n }) {
+		h.t.Fatalf("%q not logged %d times within %s:\n%s", text, n, Patience, h.Log())
+	}
+}
+
+// Stats asks the host for its statistics so far.
+func (h *Host) Stats() Stats {
+	h.t.Helper()
+	before := strings.Count(h.stdout.String(), "\n")
+	h.Send("stats")
+	if !h.stdout.wait(func(out string) bool { return strings.Count(out, "\n") > before }) {
+		h.t.Fatalf("no statistics within %s:\n%s", Patience, h.Log())
+	}
+	return h.lastStats()
+}
+
+// WaitForStats asks until the statistics are as wanted.
+func (h *Host) WaitForStats(wanted func(Stats) bool) Stats {
+	h.t.Helper()
+	const pause = 10 * time.Millisecond
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(pause) {
+		if s := h.Stats(); wanted(s) {
+			return s
+		}
+	}
+	h.t.Fatalf("statistics not as wanted within %s: %+v\n%s", Patience, h.lastStats(), h.Log())
+	return Stats{}
+}
+
+func (h *Host) lastStats() (s Stats) {
+	h.t.Helper()
+	lines := strings.Split(strings.TrimSpace(h.stdout.String()), "\n")
+	line := lines[len(lines)-1]
+	if line == "" {
+		return s
+	}
+	if err := json.Unmarshal([]byte(line), &s); err != nil {
+		h.t.Fatalf("statistics %q: %v", line, err)
+	}
+	return s
+}
+
+// Stop ends the host as SIGTERM does, and waits for it.
+func (h *Host) Stop() Result {
+	h.t.Helper()
+	h.Send("stop")
+	return h.Wait()
+}
+
+// Wait waits for the host to end by itself.
+func (h *Host) Wait() Result {
+	h.t.Helper()
+	select {
+	case err := <-h.done:
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			h.t.Fatal("wait for the host:", err)
+		}
+	case <-time.After(Patience):
+		h.t.Fatalf("host still running after %s:\n%s", Patience, h.Log())
+	}
+	return Result{Stats: h.lastStats(), ExitStatus: h.cmd.ProcessState.ExitCode(), Log: h.Log()}
+}
+
+// stream keeps what a process writes and wakes those who wait for it.
+type stream struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // closed by the next Write, if anybody waits
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.more != nil {
+		close(s.more)
+		s.more = nil
+	}
+	return s.text.Write(p)
+}
+
+func (s *stream) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// wait reports whether f came true for the text within Patience.
+func (s *stream) wait(f func(text string) bool) bool {
+	timeout := time.After(Patience)
+	for {
+		s.mu.Lock()
+		text := s.text.String()
+		if s.more == nil {
+			s.more = make(chan struct{})
+		}
+		more := s.more
+		s.mu.Unlock()
+		if f(text) {
+			return true
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			return false
+		}
+	}
+}
