@@ -1,0 +1,216 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fluentBitBinary skips the test where there is no Fluent Bit.
+func fluentBitBinary(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("FLUENT_BIT_BINARY"); path != "" {
+		return path
+	}
+	path, err := exec.LookPath("fluent-bit")
+	if err != nil {
+		t.Skip("SKIP: no Fluent Bit found: install it, or set FLUENT_BIT_BINARY to its path")
+	}
+	return path
+}
+
+// fluentBit is a running process.
+type fluentBit struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  logBuffer
+	done chan struct{} // closed when it has ended
+	err  error         // of its end; after done
+}
+
+// logBuffer collects what a process prints.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// startFluentBit runs it with that configuration file. It is killed at the end of the test if it is still there, and its log shown if
+// the test has failed.
+func startFluentBit(t *testing.T, config string, env ...string) *fluentBit {
+	t.Helper()
+	f := &fluentBit{t: t, done: make(chan struct{})}
+	f.cmd = exec.Command(fluentBitBinary(t), "-e", plugin, "-c", config)
+	f.cmd.Env = append(os.Environ(), env...)
+	f.cmd.Stdout, f.cmd.Stderr = &f.log, &f.log
+	if err := f.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		f.err = f.cmd.Wait()
+		close(f.done)
+	}()
+	t.Cleanup(func() {
+		f.cmd.Process.Kill()
+		<-f.done
+		if t.Failed() {
+			t.Logf("the log of Fluent Bit:\n%s", tail(f.log.String(), 60))
+		}
+	})
+	return f
+}
+
+func tail(s string, n int) string {
+	lines := strings.Split(s, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func (f *fluentBit) signal(s syscall.Signal) {
+	f.t.Helper()
+	if err := f.cmd.Process.Signal(s); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// wait returns how long the process took to end.
+func (f *fluentBit) wait() time.Duration {
+	f.t.Helper()
+	begun := time.Now()
+	select {
+	case <-f.done:
+	case <-time.After(patience):
+		f.t.Fatalf("Fluent Bit did not end within %s", patience)
+	}
+	return time.Since(begun)
+}
+
+func (f *fluentBit) terminate() time.Duration {
+	f.t.Helper()
+	f.signal(syscall.SIGTERM)
+	return f.wait()
+}
+
+// configure writes a configuration with these inputs, by tag, and everything to dir/out.
+func configure(t *testing.T, dir string, inputs map[string]keys) (path string) {
+	t.Helper()
+	var y strings.Builder
+	fmt.Fprintf(&y, "service:\n  flush: 1\n  grace: 5\n  hot_reload: on\n  storage.path: %q\n", filepath.Join(dir, "chunks"))
+	y.WriteString("pipeline:\n  inputs:\n")
+	for _, tag := range slices.Sorted(maps.Keys(inputs)) {
+		fmt.Fprintf(&y, "    - name: office365\n      tag: %s\n      storage.type: filesystem\n", tag)
+		for _, key := range slices.Sorted(maps.Keys(inputs[tag])) {
+			fmt.Fprintf(&y, "      %s: %s\n", key, strconv.Quote(inputs[tag][key]))
+		}
+	}
+	fmt.Fprintf(&y, "  outputs:\n    - name: file\n      match: '*'\n      path: %q\n      file: out\n      retry_limit: no_limits\n", dir)
+	path = filepath.Join(dir, "fluent-bit.yaml")
+	if err := os.WriteFile(path, []byte(y.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// output reads what Fluent Bit's file output has written to dir/out so far, as far as lines are whole.
+type output struct {
+	t       *testing.T
+	path    string
+	read    int64
+	arrived map[string]int            // by o365_id
+	tags    map[string]map[string]int // by tag and o365_content_type
+	notices map[string]int            // by kind
+}
+
+func newOutput(t *testing.T, dir string) *output {
+	return &output{
+		t: t, path: filepath.Join(dir, "out"),
+		arrived: map[string]int{}, tags: map[string]map[string]int{}, notices: map[string]int{},
+	}
+}
+
+func (o *output) update() {
+	o.t.Helper()
+	f, err := os.Open(o.path)
+	if os.IsNotExist(err) {
+		return
+	}
+	if err == nil {
+		defer f.Close()
+		_, err = f.Seek(o.read, io.SeekStart)
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	lines := bufio.NewReaderSize(f, 1<<20)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		o.read += int64(len(line))
+		o.line(line)
+	}
+}
+
+// line is `tag: [time, {record}]`.
+func (o *output) line(line []byte) {
+	tag, record, ok := bytes.Cut(line, []byte(": ["))
+	if !ok {
+		o.t.Fatalf("not a line of the file output: %.200s", line)
+	}
+	if kind := text(record, "o365_notice"); kind != "" {
+		o.notices[kind]++
+		return
+	}
+	types := o.tags[string(tag)]
+	if types == nil {
+		types = map[string]int{}
+		o.tags[string(tag)] = types
+	}
+	types[text(record, "o365_content_type")]++
+	o.arrived[text(record, "o365_id")]++
+}
+
+// text is the value of one of the added keys, which come last in a record and need no escapes.
+func text(record []byte, key string) string {
+	start := bytes.LastIndex(record, []byte(`"`+key+`":"`))
+	if start < 0 {
+		return ""
+	}
+	value := record[start+len(key)+4:]
+	return string(value[:bytes.IndexByte(value, '"')])
+}
+
+// waitFor waits until so many different records have arrived.
+func (o *output) waitFor(records int) {
+	o.t.Helper()
+	until(o.t, fmt.Sprintf("%d records", records), func() bool {
+		o.update()
+		return len(o.arrived) >= records
+	})
+}

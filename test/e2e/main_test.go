@@ -1,0 +1,134 @@
+// Package e2e tests the plugin as users run it: the shared library inside the minimal host (test/host), always, and inside a real
+// Fluent Bit where one is found (FLUENT_BIT_BINARY, else fluent-bit in PATH), against the emulated tenant over real sockets.
+package e2e
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"in_office365/test/host/hosttest"
+	"in_office365/test/tenant"
+)
+
+// patience bounds every wait for something that should happen. The machines that run this may be slow and busy.
+const patience = 3 * time.Minute
+
+// What TestMain builds.
+var plugin, testHost string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "office365-e2e")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		plugin = filepath.Join(dir, "in_office365.so")
+		build := exec.Command("go", "build", "-tags", "netgo,osusergo", "-buildmode=c-shared", "-o", plugin, "../../plugin")
+		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building the plugin: %v\n%s", err, out)
+			return 1
+		}
+		if testHost, err = hosttest.BuildHost("../host", dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// serve puts the tenant on a loopback socket.
+func serve(t *testing.T, tn *tenant.Tenant) (url string) {
+	t.Helper()
+	server := httptest.NewServer(tn)
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL
+}
+
+// keys are those of a stanza.
+type keys map[string]string
+
+// stanza reaches the tenant at url, and keeps its state in dir.
+func stanza(url, dir string, more keys) keys {
+	k := keys{
+		"tenant_id": tenant.DefaultID, "client_id": tenant.DefaultClientID, "client_secret": tenant.DefaultClientSecret,
+		"authentication_endpoint": url, "api_endpoint": url, "db": filepath.Join(dir, "office365.db"),
+		"rate_limit": "100000/m", "poll_interval": "1s", "settle": "2s",
+	}
+	for key, value := range more {
+		k[key] = value
+	}
+	return k
+}
+
+// until waits for a condition; what happens meanwhile is for a person to read.
+func until(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !happened() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s in vain for %s", patience, what)
+		}
+		<-tick.C
+	}
+}
+
+// account compares what the tenants have offered with what has arrived, and returns the number of repeats.
+func account(t *testing.T, arrived map[string]int, tenants ...*tenant.Tenant) (repeated int) {
+	t.Helper()
+	offered, missing := 0, 0
+	for _, tn := range tenants {
+		for _, ct := range tenant.ContentTypes() {
+			for id := range tn.Account().RecordIDs(ct) {
+				offered++
+				if arrived[id] == 0 {
+					missing++
+				}
+			}
+		}
+	}
+	for _, n := range arrived {
+		repeated += n - 1
+	}
+	if offered == 0 || missing > 0 || len(arrived) > offered {
+		t.Errorf("offered %d records, arrived %d, missing %d, repeated %d", offered, len(arrived), missing, repeated)
+	} else {
+		t.Logf("offered %d records, missing 0, repeated %d", offered, repeated)
+	}
+	return repeated
+}
+
+func offered(tenants ...*tenant.Tenant) (n int) {
+	for _, tn := range tenants {
+		for _, o := range tn.Account().Offered {
+			n += o.Records
+		}
+	}
+	return n
+}
+
+// week offers blobs of all five types, spread over the last six days.
+func week(tn *tenant.Tenant, seed uint64, blobs, records int) {
+	now := time.Now()
+	tn.Publish(tenant.Plan{Seed: seed, Blobs: blobs, Records: records, From: now.Add(-6 * 24 * time.Hour), To: now.Add(-time.Minute)})
+}
+
+func contains(t *testing.T, log, text string) {
+	t.Helper()
+	if !strings.Contains(log, text) {
+		t.Errorf("no %q in the log:\n%s", text, log)
+	}
+}

@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"in_office365/test/tenant"
+)
+
+func TestFluentBitDelivers100000RecordsOfFiveTypesOnce(t *testing.T) {
+	t.Parallel()
+	tn, dir := tenant.New(tenant.Config{Gzip: true, PageSize: 30}), t.TempDir()
+	week(tn, 1, 100, 200)
+	config := configure(t, dir, map[string]keys{
+		"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"batch_size": "16M", "buffer_size": "64M"}),
+	})
+	f := startFluentBit(t, config)
+	out := newOutput(t, dir)
+	out.waitFor(100_000)
+	f.terminate()
+	out.update()
+	if repeated := account(t, out.arrived, tn); repeated > 0 {
+		t.Errorf("%d records came again", repeated)
+	}
+	for _, ct := range tenant.ContentTypes() {
+		if got := out.tags["OFFICE365_EVENT_DATA"][ct]; got != 20_000 {
+			t.Errorf("%s: %d records", ct, got)
+		}
+	}
+	if out.notices["subscription_started"] != 5 {
+		t.Errorf("notices %v, want 5 started subscriptions", out.notices)
+	}
+}
+
+func TestFluentBitRunsTwoTenantsSideBySide(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes()})
+	two := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), ID: "22222222-3333-4444-5555-666666666666"})
+	week(one, 1, 10, 50)
+	week(two, 2, 20, 40)
+	config := configure(t, dir, map[string]keys{
+		"one": stanza(serve(t, one), dir, nil),
+		"two": stanza(serve(t, two), dir, keys{"tenant_id": "22222222-3333-4444-5555-666666666666", "db": filepath.Join(dir, "two.db")}),
+	})
+	f := startFluentBit(t, config)
+	out := newOutput(t, dir)
+	out.waitFor(offered(one, two))
+	f.terminate()
+	out.update()
+	account(t, out.arrived, one, two)
+	for _, ct := range tenant.ContentTypes() {
+		if a, b := out.tags["one"][ct], out.tags["two"][ct]; a != 500 || b != 800 {
+			t.Errorf("%s: %d records tagged one, %d tagged two", ct, a, b)
+		}
+	}
+}
+
+func TestFluentBitReloadsWhileCollecting(t *testing.T) {
+	t.Parallel()
+	tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 20 * time.Millisecond}), t.TempDir()
+	week(tn, 1, 60, 40)
+	config := configure(t, dir, map[string]keys{
+		"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"batch_size": "1M", "buffer_size": "4M"}),
+	})
+	f := startFluentBit(t, config)
+	out := newOutput(t, dir)
+	for reloads := 1; reloads <= 2; reloads++ {
+		out.waitFor(reloads * 2_000)
+		f.signal(syscall.SIGHUP)
+		until(t, "the reload", func() bool { return strings.Count(f.log.String(), "] stopped blobs_listed=") >= reloads })
+	}
+	out.waitFor(offered(tn))
+	f.terminate()
+	out.update()
+	account(t, out.arrived, tn)
+	if strings.Contains(f.log.String(), "in use by another process") {
+		t.Error("an instance did not release its db")
+	}
+}
+
+func TestFluentBitStopsWithinTwoSecondsWhileTheAPIHangs(t *testing.T) {
+	t.Parallel()
+	for _, op := range []tenant.Operation{tenant.Token, tenant.ListContent, tenant.FetchBlob} {
+		t.Run(filepath.Base(string(op)), func(t *testing.T) {
+			t.Parallel()
+			tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes()}), t.TempDir()
+			week(tn, 1, 4, 5)
+			hang := tn.Inject(tenant.Fault{Operation: op}, tenant.Hang())
+			f := startFluentBit(t, configure(t, dir, map[string]keys{"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, nil)}))
+			until(t, "a call that hangs", func() bool { return hang.Hits() > 0 })
+			if took := f.terminate(); took > 2*time.Second {
+				t.Errorf("stopping took %s", took)
+			} else {
+				t.Logf("stopped in %s", took.Round(time.Millisecond))
+			}
+		})
+	}
+}
+
+// Stopped or killed in the middle of a backlog, and started again: nothing is missing. What was not settled comes again.
+func TestFluentBitGoesOnAfterAStop(t *testing.T) {
+	t.Parallel()
+	for name, stop := range map[string]syscall.Signal{"terminated": syscall.SIGTERM, "killed": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 20 * time.Millisecond}), t.TempDir()
+			week(tn, 1, 60, 40)
+			config := configure(t, dir, map[string]keys{
+				"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"batch_size": "1M", "buffer_size": "4M"}),
+			})
+			out := newOutput(t, dir)
+			for stops := 1; stops <= 2; stops++ {
+				f := startFluentBit(t, config)
+				out.waitFor(stops * 3_000)
+				f.signal(stop)
+				f.wait()
+			}
+			f := startFluentBit(t, config)
+			out.waitFor(offered(tn))
+			f.terminate()
+			out.update()
+			account(t, out.arrived, tn)
+		})
+	}
+}
+
+// Each bad configuration ends Fluent Bit with one line that names the key and what is allowed. plugin/config has the full table.
+func TestFluentBitStopsAtABadConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		keys keys
+		want string
+	}{
+		"missing":       {keys{"tenant_id": ""}, "tenant_id is missing: the directory (tenant) ID, a GUID such as "},
+		"malformed":     {keys{"batch_size": "4"}, `batch_size "4" is not a size in range: a size such as 4M, from 64K to 256M`},
+		"contradictory": {keys{"client_secret_file": "/dev/null"}, "client_secret and client_secret_file are both set: exactly one of client_secret and client_secret_file"},
+		"unusable db":   {keys{"db": "/no/such/directory/db"}, "name a file in a directory that exists and that Fluent Bit's user may write to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			f := startFluentBit(t, configure(t, dir, map[string]keys{"t": stanza("http://127.0.0.1:1", dir, tc.keys)}))
+			f.wait()
+			if f.cmd.ProcessState.ExitCode() == 0 {
+				t.Error("Fluent Bit ended well")
+			}
+			var lines []string
+			for line := range strings.Lines(f.log.String()) {
+				if strings.Contains(line, "[error] [input:office365:office365.0] cannot start: ") {
+					lines = append(lines, line)
+				}
+			}
+			if len(lines) != 1 || !strings.Contains(lines[0], tc.want) {
+				t.Errorf("error lines %q, want one with %s", lines, tc.want)
+			}
+		})
+	}
+}
+
+func TestFluentBitShowsNoSecret(t *testing.T) {
+	t.Parallel()
+	tn, dir := tenant.New(tenant.Config{}), t.TempDir()
+	week(tn, 1, 4, 5)
+	tn.Inject(tenant.Fault{Operation: tenant.FetchBlob, Times: 3}, tenant.AnswerError(500, "AF50000", "internal"))
+	f := startFluentBit(t, configure(t, dir, map[string]keys{
+		"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"log_level": "trace"}),
+	}))
+	out := newOutput(t, dir)
+	out.waitFor(offered(tn) / 2)
+	f.terminate()
+	records, err := os.ReadFile(out.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{tenant.DefaultClientSecret, "Bearer "} {
+		if strings.Contains(f.log.String(), secret) || strings.Contains(string(records), secret) {
+			t.Errorf("%q is shown", secret)
+		}
+	}
+}
