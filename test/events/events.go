@@ -36,11 +36,14 @@ const (
 	eventTimeSize = 8
 )
 
+// ErrShort says that b ends in the middle of an event.
+var ErrShort = msgp.ErrShortBytes
+
 // Decode reads all events of b.
 func Decode(b []byte) (events []Event, err error) {
 	for n := 0; len(b) > 0; n++ {
 		var e Event
-		if e, b, err = decode(b); err != nil {
+		if e, b, err = Next(b); err != nil {
 			return events, fmt.Errorf("event %d: %w", n, err)
 		}
 		events = append(events, e)
@@ -48,7 +51,8 @@ func Decode(b []byte) (events []Event, err error) {
 	return events, nil
 }
 
-func decode(b []byte) (e Event, rest []byte, err error) {
+// Next reads the first event of b, and returns what follows it.
+func Next(b []byte) (e Event, rest []byte, err error) {
 	for range 2 { // the event, its header
 		var n uint32
 		if n, b, err = msgp.ReadArrayHeaderBytes(b); err != nil {
