@@ -88,6 +88,8 @@ func TestOpenBlob(t *testing.T) {
 		{"gzip broken, unasked", gz(broken, -1), noGzip, "", ""},
 		{"no gzip at all", gz([]byte(text), -1), asIs, "", "gzip: invalid header"},
 		{"no gzip at all, unasked", gz([]byte(text), -1), noGzip, "", "gzip: invalid header"},
+		{"an error with a good status", plain(`{"error":{"code":"AF50000","message":"internal"}}`, -1), asIs, "", "AF50000: internal"},
+		{"a record that has a message", plain(`{"Id":"1","Message":"hello"}`, -1), asIs, `{"Id":"1","Message":"hello"}`, ""},
 		{"empty gzip, unasked", gz(nil, 0), noGzip, "", "unexpected EOF"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -109,6 +109,12 @@ const (
 	opRead  = "read blob"
 )
 
+// Codes by which the API itself says that a blob is gone for good.
+const (
+	CodeContentNotFound = "AF20050"
+	CodeContentExpired  = "AF20051"
+)
+
 const (
 	codeNoPermission   = "AF10001"
 	codeAlreadyEnabled = "AF20024" // undocumented: start of a subscription that is enabled
@@ -129,27 +135,27 @@ type verdict struct {
 // https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#errors
 // and for the codes marked so what the API was seen to do. Other codes go by the status.
 var verdicts = map[string]verdict{
-	codeNoPermission: {Reconfigure, "grant the application ActivityFeed.Read (DLP.All: ActivityFeed.ReadDlp) of the Office 365 Management APIs as application permission with admin consent; it takes some minutes to show"},
-	"AF20001":        {Reconfigure, ""},
-	"AF20002":        {Reconfigure, "check that the publisher identifier is a GUID"},
-	"AF20010":        {Reconfigure, "the tenant is not the one the token was issued for: check tenant and credential"},
-	"AF20011":        {Reconfigure, "check the tenant and the cloud, and that unified audit logging was ever on"},
-	"AF20012":        {Reconfigure, "the tenant is misconfigured at Microsoft's end: open a support ticket if it stays"},
-	"AF20013":        {Reconfigure, "give the tenant as its GUID, not as a domain name"},
-	"AF20020":        {Reconfigure, "check the content types"},
-	"AF20022":        {Resubscribe, ""},
-	"AF20023":        {Resubscribe, "an administrator or Microsoft disabled the subscription; also seen for some minutes after a start"},
-	"AF20030":        {Rewindow, ""},
-	"AF20055":        {Rewindow, ""},
-	codeBadPage:      {Retry, ""},
-	"AF20050":        {GiveUp, ""},
-	"AF20051":        {GiveUp, ""},
-	"AF20052":        {GiveUp, "if this befalls every blob, the token is for another cloud: check cloud and audience"},
-	"AF429":          {Throttle, ""}, // as 429 or 403
-	codeCoolDown:     {Throttle, ""},
-	"AF50000":        {Retry, ""},
-	"AF50005":        {Retry, ""}, // undocumented
-	"AF50006":        {Retry, ""}, // undocumented
+	codeNoPermission:    {Reconfigure, "grant the application ActivityFeed.Read (DLP.All: ActivityFeed.ReadDlp) of the Office 365 Management APIs as application permission with admin consent; it takes some minutes to show"},
+	"AF20001":           {Reconfigure, ""},
+	"AF20002":           {Reconfigure, "check that the publisher identifier is a GUID"},
+	"AF20010":           {Reconfigure, "the tenant is not the one the token was issued for: check tenant and credential"},
+	"AF20011":           {Reconfigure, "check the tenant and the cloud, and that unified audit logging was ever on"},
+	"AF20012":           {Reconfigure, "the tenant is misconfigured at Microsoft's end: open a support ticket if it stays"},
+	"AF20013":           {Reconfigure, "give the tenant as its GUID, not as a domain name"},
+	"AF20020":           {Reconfigure, "check the content types"},
+	"AF20022":           {Resubscribe, ""},
+	"AF20023":           {Resubscribe, "an administrator or Microsoft disabled the subscription; also seen for some minutes after a start"},
+	"AF20030":           {Rewindow, ""},
+	"AF20055":           {Rewindow, ""},
+	codeBadPage:         {Retry, ""},
+	CodeContentNotFound: {GiveUp, ""},
+	CodeContentExpired:  {GiveUp, ""},
+	"AF20052":           {GiveUp, "if this befalls every blob, the token is for another cloud: check cloud and audience"},
+	"AF429":             {Throttle, ""}, // as 429 or 403
+	codeCoolDown:        {Throttle, ""},
+	"AF50000":           {Retry, ""},
+	"AF50005":           {Retry, ""}, // undocumented
+	"AF50006":           {Retry, ""}, // undocumented
 }
 
 var (

@@ -46,9 +46,10 @@ type Collector struct {
 	cfg    *config.Config
 	log    *slog.Logger
 	client *o365.Client
+	http   *http.Client
 	ledger *ledger.Ledger
 	queue  *queue
-	stats  Stats
+	stats  stats
 
 	subscriptions *subscriptions
 	streams       []*stream
@@ -87,7 +88,7 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	}
 	c.queue = newQueue(opts.Memory, cfg.BatchSize, cfg.BufferSize, cfg.Settle, newRepeats(cfg.DedupWindow, maxRepeats))
 	c.subscriptions = newSubscriptions(c)
-	c.ledgerTrouble = trouble{log: c.log, doing: "writing the ledger"}
+	c.ledgerTrouble = trouble{log: c.log, doing: "writing or reading the db"}
 	for _, t := range cfg.ContentTypes {
 		c.streams = append(c.streams, newStream(c, t))
 	}
@@ -97,11 +98,11 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 }
 
 func (c *Collector) connect(opts Options) error {
-	httpClient := o365.NewHTTPClient(o365.TransportOptions{
+	c.http = o365.NewHTTPClient(o365.TransportOptions{
 		ProxyURL: c.cfg.HTTPProxy, RootCAs: c.cfg.RootCAs, Timeout: c.cfg.HTTPTimeout, Workers: c.cfg.Workers,
 	})
 	if opts.Transport != nil {
-		httpClient.Transport = opts.Transport
+		c.http.Transport = opts.Transport
 	}
 	credential := auth.ClientSecret(c.cfg.ClientSecret)
 	if c.cfg.ClientSecretFile != "" {
@@ -110,14 +111,14 @@ func (c *Collector) connect(opts Options) error {
 	tokens, err := auth.New(auth.Options{
 		Tenant: c.cfg.TenantID, ClientID: c.cfg.ClientID, Credential: credential,
 		LoginURL: c.cfg.Login, TokenPath: c.cfg.TokenPath, Audience: c.cfg.Audience,
-		AllowInsecure: c.cfg.AllowInsecure, HTTPClient: httpClient,
+		AllowInsecure: c.cfg.AllowInsecure, HTTPClient: c.http,
 	})
 	if err != nil {
 		return err
 	}
 	c.client, err = o365.New(o365.Options{
 		Tenant: c.cfg.TenantID, Publisher: c.cfg.PublisherIdentifier, APIURL: c.cfg.API, AllowInsecure: c.cfg.AllowInsecure,
-		HTTPClient: httpClient, Tokens: tokens, RequestsPerMinute: c.cfg.RateLimit, BodyIdleTimeout: c.cfg.HTTPTimeout,
+		HTTPClient: c.http, Tokens: tokens, RequestsPerMinute: c.cfg.RateLimit, BodyIdleTimeout: c.cfg.HTTPTimeout,
 		UserAgent: "in_office365/" + opts.Version,
 	})
 	return err
@@ -165,32 +166,29 @@ func (c *Collector) Pause() { c.queue.pause() }
 // Resume ends a Pause.
 func (c *Collector) Resume() { c.queue.resume() }
 
-// Stats counts what has happened so far.
-func (c *Collector) Stats() *Stats { return &c.stats }
-
 // Stop ends collecting within a second. What has been handed over but not settled stays pending in the ledger.
 func (c *Collector) Stop() {
 	c.cancel()
-	joined := make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		c.group.Wait()
-		close(joined)
+		c.record(c.queue.takeSettled())
+		if err := c.ledger.Flush(); err != nil {
+			c.log.Error(err.Error())
+		}
+		if err := c.ledger.Close(); err != nil {
+			c.log.Error("closing the db: " + err.Error())
+		}
+		c.queue.free()
+		c.http.CloseIdleConnections()
 	}()
 	select {
-	case <-joined:
+	case <-ended:
+		c.log.Info("stopped", c.stats.summary()...)
 	case <-time.After(stopTimeout):
-		c.log.Error("stopping takes too long; the db stays locked until the process ends", "db", c.cfg.DB)
-		return
+		c.log.Error("stopping takes longer than it should: the disk of the db may be slow", "db", c.cfg.DB)
 	}
-	c.record(c.queue.takeSettled())
-	if err := c.ledger.Flush(); err != nil {
-		c.log.Error(err.Error())
-	}
-	if err := c.ledger.Close(); err != nil {
-		c.log.Error("closing the db: " + err.Error())
-	}
-	c.queue.free()
-	c.log.Info("stopped", c.stats.summary()...)
 }
 
 // keep writes what has settled into the ledger, and the ledger to the disk.

@@ -544,7 +544,6 @@ func TestBlobThatVanishesIsAnnouncedAndNotTriedAgain(t *testing.T) {
 	for name, effect := range map[string]tenant.Effect{
 		"AF20050": tenant.AnswerError(400, "AF20050", "The specified content doesn't exist."),
 		"AF20051": tenant.AnswerError(410, "AF20051", "Content requested with the key has already expired."),
-		"404":     tenant.Answer(404, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, subscribed, func(w *world) {
@@ -589,15 +588,142 @@ func TestUnreadableRecordsAreDeliveredAsSuch(t *testing.T) {
 	})
 }
 
-// A blob whose JSON never ends is delivered in the end, its last part as unreadable, rather than tried for ever.
-func TestBlobThatAlwaysEndsEarlyIsDelivered(t *testing.T) {
-	inWorld(t, subscribed, func(w *world) {
-		w.tenant.AddBlob(tenant.General, ago(time.Hour), tenant.Body(`[{"Id":"a"},{"Id":"b"},{"Id":`))
-		w.tenant.AddBlob(tenant.General, ago(time.Hour), tenant.Generated{Records: 1})
-		w.run(3 * time.Hour)
+// A front door or a wrong setting may say so too: only after some minutes is it believed.
+func TestBlobThatMayBeGoneIsAskedForAgain(t *testing.T) {
+	for name, effect := range map[string]tenant.Effect{
+		"404":     tenant.Answer(404, ""),
+		"AF20052": tenant.AnswerError(400, "AF20052", "Content ID is invalid."),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, subscribed, func(w *world) {
+				gone := w.tenant.AddBlob(tenant.DLP, ago(time.Hour), tenant.Body("[]"))
+				w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, ContentID: gone}, effect)
+				back := w.tenant.AddBlob(tenant.DLP, ago(time.Hour), tenant.Generated{Records: 3})
+				w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, ContentID: back, Times: 3}, effect)
+				w.run(time.Hour)
+				w.verdict(0)
+				w.wantNotices("blob_lost")
+				if n := w.notices["blob_lost"]; n != 1 {
+					t.Errorf("%d blobs lost", n)
+				}
+			})
+		})
+	}
+}
+
+// A blob whose JSON never ends: what is whole is delivered, and the loss of the rest announced when the blob expires.
+func TestBlobThatAlwaysEndsEarlyIsAnnouncedWhenItExpires(t *testing.T) {
+	inWorld(t, tenant.Config{Subscribed: tenant.ContentTypes(), Retention: 2 * time.Hour}, func(w *world) {
+		w.tenant.AddBlob(tenant.General, ago(time.Minute), tenant.Body(`[{"Id":"a"},{"Id":"b"},{"Id":`))
+		w.tenant.AddBlob(tenant.General, ago(time.Minute), tenant.Generated{Records: 1})
+		w.run(time.Hour)
+		w.wantNotices()
+		w.run(2 * time.Hour)
 		w.verdict(0)
-		if w.unread != 1 || w.delivered["a"] != 1 || w.delivered["b"] != 1 {
-			t.Errorf("%d unreadable, delivered %v", w.unread, w.delivered)
+		w.wantNotices("blob_lost")
+		if w.delivered["a"] != 1 || w.delivered["b"] != 1 {
+			t.Errorf("delivered %v", w.delivered)
+		}
+	})
+}
+
+// Blobs that are refused do not keep the others waiting.
+func TestRefusedBlobsLeaveTheOthersAlone(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		for i := range 40 {
+			id := w.tenant.AddBlob(tenant.General, ago(10*time.Hour), tenant.Body("[]"))
+			w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, ContentID: id}, tenant.AnswerError(403, fmt.Sprint("AF1234", i), "no"))
+		}
+		w.tenant.Publish(tenant.Plan{ContentTypes: []string{tenant.General}, Blobs: 100, Records: 2, From: ago(9 * time.Hour), To: ago(time.Hour)})
+		w.run(time.Hour)
+		w.verdict(0)
+	})
+}
+
+// A clock that is far ahead before the first answer writes no blob off.
+func TestLocalClockExpiresNothing(t *testing.T) {
+	inWorld(t, tenant.Config{Subscribed: tenant.ContentTypes(), Skew: -30 * 24 * time.Hour}, func(w *world) {
+		w.tenant.Publish(tenant.Plan{Blobs: 10, Records: 3, From: ago(30*24*time.Hour + 6*time.Hour), To: ago(30*24*time.Hour + time.Hour)})
+		hang := w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob}, tenant.AnswerError(503, "", ""))
+		w.run(2 * time.Minute)
+		hang.Remove()
+		down := w.tenant.Inject(tenant.Fault{}, tenant.Hang())
+		c := w.open()
+		c.Start()
+		w.host(c, 10*time.Minute)
+		down.Remove()
+		w.host(c, time.Hour)
+		w.stop(c)
+		w.verdict(0)
+		w.wantNotices()
+	})
+}
+
+// Listing, and starting, do not depend on the list of subscriptions.
+func TestListOfSubscriptionsIsNotNeeded(t *testing.T) {
+	for name, effect := range map[string]tenant.Effect{"fails": tenant.AnswerError(500, "AF50000", "internal"), "hangs": tenant.Hang()} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, tenant.Config{}, func(w *world) {
+				w.tenant.Inject(tenant.Fault{Operation: tenant.ListSubscriptions}, effect)
+				w.lastWeek(3, 3)
+				w.run(30 * time.Minute)
+				w.verdict(0)
+			})
+		})
+	}
+}
+
+// A start that fails keeps nobody from listing, and is not hammered.
+func TestStartThatFails(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		w.tenant.Inject(tenant.Fault{Operation: tenant.ListSubscriptions}, tenant.Answer(200, "[]"))
+		starts := w.tenant.Inject(tenant.Fault{Operation: tenant.StartSubscription}, tenant.AnswerError(500, "AF50000", "internal"))
+		w.lastWeek(3, 3)
+		w.run(2 * time.Hour)
+		w.verdict(0)
+		if n := starts.Hits(); n < 5 || n > 5*15 {
+			t.Errorf("%d starts", n)
+		}
+	})
+}
+
+func TestOutageIsNotHammered(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		w.lastWeek(3, 3)
+		down := w.tenant.Inject(tenant.Fault{Operation: tenant.ListContent}, tenant.AnswerError(500, "AF50000", "internal"))
+		c := w.open()
+		c.Start()
+		w.host(c, time.Hour)
+		calls := down.Hits()
+		down.Remove()
+		w.host(c, 10*time.Minute)
+		w.stop(c)
+		w.verdict(0)
+		if calls > 5*60 {
+			t.Errorf("%d listing calls in an hour", calls)
+		}
+	})
+}
+
+// The API's edge is a little nearer than documented: the windows give way.
+func TestWindowThatTheAPIRefusesIsClipped(t *testing.T) {
+	inWorld(t, tenant.Config{Subscribed: tenant.ContentTypes(), Skew: time.Second}, func(w *world) {
+		w.tenant.AddBlob(tenant.General, ago(6*24*time.Hour), tenant.Generated{Records: 3})
+		w.tenant.Inject(tenant.Fault{Operation: tenant.ListContent, ContentType: tenant.General, Times: 2}, tenant.AnswerError(400, "AF20055", "out of range"))
+		w.run(5 * time.Minute)
+		w.verdict(0)
+	})
+}
+
+// An error document under status 200 is no record.
+func TestErrorDocumentIsNoBlob(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, Times: 3}, tenant.Answer(200, `{"error":{"code":"AF50000","message":"An internal error occurred."}}`))
+		w.lastWeek(2, 10)
+		w.run(time.Hour)
+		w.verdict(0)
+		if w.unread > 0 || w.delivered[""] > 0 {
+			t.Errorf("the error was delivered")
 		}
 	})
 }
@@ -677,9 +803,12 @@ func TestSecondInputOnTheSameDBIsRefused(t *testing.T) {
 
 func TestNoSecretInTheLog(t *testing.T) {
 	inWorld(t, tenant.Config{}, func(w *world) {
-		w.tenant.Inject(tenant.Fault{Probability: 0.3}, tenant.AnswerError(500, "AF50000", "internal"))
-		w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, Probability: 0.3}, tenant.CutConnection(1000))
+		failing := w.tenant.Inject(tenant.Fault{Probability: 0.3}, tenant.AnswerError(500, "AF50000", "internal"))
+		cutting := w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, Probability: 0.3}, tenant.CutConnection(1000))
 		w.lastWeek(10, 10)
+		w.run(time.Hour)
+		failing.Remove()
+		cutting.Remove()
 		w.run(time.Hour)
 		w.verdict(0)
 		for _, secret := range []string{tenant.DefaultClientSecret, "Bearer", "eyJ"} {

@@ -25,8 +25,9 @@ const (
 	// holdAfter failures in a row the next fetches wait too: then it is hardly the blobs' fault.
 	holdAfter = 8
 	holdMost  = time.Minute
-	// truncatedTries is how often a blob is fetched again that ends in the middle of its JSON although the body is complete.
-	truncatedTries = 5
+	// unsureTries is how often a blob is asked for that is said to be gone in a way that a front door, or a wrong setting, could
+	// say too; about ten minutes.
+	unsureTries = 7
 )
 
 // flight is a blob from its first fetch until it is settled.
@@ -98,7 +99,7 @@ func (s *stream) dispatch(ctx context.Context) {
 			}
 			s.c.group.Go(func() {
 				defer func() { from <- fetcher }()
-				s.fetch(ctx, fetcher, f)
+				_ = s.c.contained("noting a fetch", func(ctx context.Context) { s.fetch(ctx, fetcher, f) })
 			})
 			if s.heldUntil().After(time.Now()) {
 				break
@@ -192,7 +193,7 @@ func (s *stream) fetch(ctx context.Context, fetcher *fetcher, f *flight) {
 		s.landed()
 		s.fetching.over()
 	case ctx.Err() != nil:
-	case action(err) == o365.GiveUp:
+	case action(err) == o365.GiveUp && (certain(err) || s.entry(f).Tries >= unsureTries):
 		s.lose(ctx, f, err)
 	case s.expired(f):
 		s.lose(ctx, f, fmt.Errorf("expired, and the last try failed: %w", err))
@@ -203,9 +204,16 @@ func (s *stream) fetch(ctx context.Context, fetcher *fetcher, f *flight) {
 	}
 }
 
+// certain says that a blob is gone by the API's own word.
+func certain(err error) bool {
+	var e *o365.Error
+	return errors.As(err, &e) && (e.Code == o365.CodeContentNotFound || e.Code == o365.CodeContentExpired)
+}
+
+// expired does not trust the local clock.
 func (s *stream) expired(f *flight) bool {
 	e := s.entry(f)
-	return !e.Expires.IsZero() && s.now().After(e.Expires)
+	return s.c.client.ClockKnown() && !e.Expires.IsZero() && s.now().After(e.Expires)
 }
 
 // transfer streams the blob's records into the queue, from the first that is not there yet.
@@ -224,15 +232,6 @@ func (s *stream) transfer(ctx context.Context, fetcher *fetcher, f *flight) erro
 		record, err := fetcher.reader.Next()
 		switch {
 		case err == io.EOF:
-			return s.put(ctx, fetcher, f, true)
-		case errors.Is(err, normalize.ErrTruncated) && e.Tries >= truncatedTries:
-			// The body was complete, again and again: this is all there is, and the broken end is evidence too.
-			if index >= f.queued {
-				s.add(fetcher, index, func(dst []byte) ([]byte, normalize.Info) {
-					const reason = "the blob ends in the middle of this record"
-					return fetcher.encoder.AppendUnreadable(dst, fetcher.reader.Rest(), reason, source), normalize.Info{Unreadable: reason}
-				})
-			}
 			return s.put(ctx, fetcher, f, true)
 		case err != nil:
 			// What came whole is kept: the next try goes on behind it.
@@ -291,24 +290,28 @@ func (s *stream) landed() {
 	s.failed = 0
 }
 
-// tryAgain lets the blob wait for its next turn; or all of them, if the failure is none of its own.
+// tryAgain lets the blob wait for its next turn, and all of them for a moment if the failure is hardly its own.
 func (s *stream) tryAgain(f *flight, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.alert()
 	f.busy.Store(false)
 	s.failed++
 	if concernsAll(err) {
 		s.hold = time.Now().Add(max(retryAfter(err), min(backoff(time.Second, s.failed), holdMost)))
-	} else {
-		if s.failed >= holdAfter {
-			s.hold = time.Now().Add(min(backoff(time.Second, s.failed-holdAfter), holdMost))
-		}
-		f.entry.Tries++
-		f.entry.NotBefore = s.now().Add(max(retryAfter(err), min(backoff(fetchBackoff, f.entry.Tries), fetchBackoffMost))).Truncate(time.Millisecond)
-		s.ledger.Update(f.entry)
+	} else if s.failed >= holdAfter {
+		s.hold = time.Now().Add(min(backoff(time.Second, s.failed-holdAfter), holdMost))
 	}
+	// This blob waits longer than the others, or the same few would always be first. Until the API's clock is known there is no
+	// saying until when, in a way that holds.
+	if !s.c.client.ClockKnown() {
+		s.hold = later(s.hold, time.Now().Add(fetchBackoff))
+		return
+	}
+	f.entry.Tries++
+	f.entry.NotBefore = s.now().Add(max(retryAfter(err), min(backoff(fetchBackoff, f.entry.Tries), fetchBackoffMost))).Truncate(time.Millisecond)
+	s.ledger.Update(f.entry)
 	s.dropIfSettled(f)
-	s.alert()
 }
 
 // lose gives a blob up: logged, counted, announced, and then noted in the ledger.
@@ -323,14 +326,17 @@ func (s *stream) lose(ctx context.Context, f *flight, err error) {
 
 // settle notes how many of a blob's records are through.
 func (s *stream) settle(m mark) {
+	f := m.flight
 	if m.end {
 		s.c.stats.BlobsSettled.Add(1)
-		s.end(m.flight, ledger.Done)
+		s.end(f, ledger.Done)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := m.flight
+	if current, known := s.flights.Load(f.entry.ID); !known || current != f {
+		return // a mark that says no more than the ones before it
+	}
 	f.entry.Settled = max(f.entry.Settled, m.upto)
 	s.ledger.Update(f.entry)
 	s.dropIfSettled(f)
@@ -342,12 +348,12 @@ func (s *stream) end(f *flight, state ledger.State) {
 	f.entry.State = state
 	f.entry.URI = ""
 	s.ledger.Update(f.entry)
-	s.flights.Delete(f.entry.ID)
+	s.flights.CompareAndDelete(f.entry.ID, f)
 }
 
 // dropIfSettled forgets the flight of a blob that waits for its next try, once the ledger knows as much.
 func (s *stream) dropIfSettled(f *flight) {
 	if !f.busy.Load() && f.entry.Settled == f.queued {
-		s.flights.Delete(f.entry.ID)
+		s.flights.CompareAndDelete(f.entry.ID, f)
 	}
 }

@@ -33,11 +33,15 @@ func (c *Collector) announce(ctx context.Context, n *normalize.Notice, then func
 		return
 	}
 	n.Tenant, n.Time = c.cfg.TenantID, c.client.Now()
-	c.notices.Lock()
-	event := c.notices.encoder.AppendNotice(nil, n)
-	c.notices.Unlock()
+	event := c.encodeNotice(n)
 	// The only error is that of ctx. A notice that ends with the process is made again by the next, as what it stands for is not settled.
 	_ = c.queue.putNotice(ctx, event, then)
+}
+
+func (c *Collector) encodeNotice(n *normalize.Notice) []byte {
+	c.notices.Lock()
+	defer c.notices.Unlock()
+	return c.notices.encoder.AppendNotice(nil, n)
 }
 
 func (c *Collector) announceThrottling(ctx context.Context, t o365.ContentType, err error) {

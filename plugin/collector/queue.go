@@ -47,6 +47,7 @@ type queue struct {
 	batchSize  int
 	bufferSize int
 	settle     time.Duration
+	turn       chan struct{} // held by the one that puts, so that a large event does not wait behind small ones for ever
 
 	mu      sync.Mutex // guards what follows
 	repeats *repeats
@@ -64,13 +65,29 @@ type queue struct {
 func newQueue(memory Memory, batchSize, bufferSize int, settle time.Duration, repeats *repeats) *queue {
 	return &queue{
 		memory: memory, batchSize: batchSize, bufferSize: bufferSize, settle: settle, repeats: repeats,
-		freed: make(chan struct{}),
+		turn: make(chan struct{}, 1), freed: make(chan struct{}),
 	}
 }
+
+// takeTurn waits for the others that want to put.
+func (q *queue) takeTurn(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case q.turn <- struct{}{}:
+		return nil
+	}
+}
+
+func (q *queue) endTurn() { <-q.turn }
 
 // put appends the slab's records, but for those that repeat one put before, and marks how far the blob is then. It waits while the
 // queue is full. The flight's queued count follows record by record, so that a put that ctx ends can be taken up again.
 func (q *queue) put(ctx context.Context, s *slab, f *flight, end bool) (put, repeated int64, err error) {
+	if err := q.takeTurn(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer q.endTurn()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	start := 0
@@ -88,22 +105,20 @@ func (q *queue) put(ctx context.Context, s *slab, f *flight, end bool) (put, rep
 			b.records++
 			q.repeats.add(r.id)
 			put++
-			if f != nil {
-				b.mark(mark{flight: f, upto: r.index + 1})
-			}
+			b.mark(mark{flight: f, upto: r.index + 1})
 		}
-		if f != nil {
-			f.queued = r.index + 1
-		}
+		f.queued = r.index + 1
 	}
-	if f != nil {
-		q.markLast(mark{flight: f, upto: f.queued, end: end})
-	}
+	q.markLast(mark{flight: f, upto: f.queued, end: end})
 	return put, repeated, nil
 }
 
 // putNotice appends one event; then runs once it has settled.
 func (q *queue) putNotice(ctx context.Context, event []byte, then func()) error {
+	if err := q.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer q.endTurn()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b, err := q.room(ctx, len(event))
@@ -248,19 +263,6 @@ func (q *queue) takeSettled() []mark {
 	settled := q.settled
 	q.settled = nil
 	return settled
-}
-
-// waiting is the number of bytes that the host has not taken yet.
-func (q *queue) waiting() (n int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, b := range q.ready {
-		n += len(b.data)
-	}
-	if q.open != nil {
-		n += len(q.open.data)
-	}
-	return n
 }
 
 // free gives all memory back. Nothing may be put or taken afterwards.

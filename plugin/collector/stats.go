@@ -2,8 +2,8 @@ package collector
 
 import "sync/atomic"
 
-// Stats counts events since the start.
-type Stats struct {
+// stats counts events since the start.
+type stats struct {
 	BlobsListed   atomic.Int64 // blobs that were new
 	BlobsFetched  atomic.Int64 // bodies read to their end
 	BlobsSettled  atomic.Int64
@@ -19,7 +19,7 @@ type Stats struct {
 }
 
 // summary is the line at the end of a run.
-func (s *Stats) summary() []any {
+func (s *stats) summary() []any {
 	return []any{
 		"blobs_listed", s.BlobsListed.Load(), "blobs_settled", s.BlobsSettled.Load(), "blobs_lost", s.BlobsLost.Load(),
 		"records", s.Records.Load(), "unreadable", s.Unreadable.Load(), "repeated", s.Repeated.Load(),

@@ -1,10 +1,12 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,8 @@ const (
 	forgetAfter = o365.Retention + 24*time.Hour
 	// firstDelay is the wait for a first answer, which sets the clock.
 	firstDelay = 5 * time.Second
+	// failuresPerPoll without a success end a poll: the rest would fare no better.
+	failuresPerPoll = 2
 	// windowBackoffMost bounds the wait before a window that could not be listed is tried again.
 	windowBackoffMost = 5 * time.Minute
 )
@@ -42,6 +46,7 @@ type stream struct {
 	ledger      *ledger.Stream
 	own         chan *fetcher // the fetcher kept for this type, if there is one
 	wake        chan struct{} // a blob may be due
+	subscribing trouble
 	listing     trouble
 	fetching    trouble
 
@@ -51,7 +56,8 @@ type stream struct {
 	swept   time.Time
 	refused bool     // the last listing was refused for want of a subscription
 	todo    []window // not listed yet, or not successfully
-	stalls  int      // polls in a row that ended with an error that concerns every window
+
+	failedPolls int // in a row, without a window that could be listed
 
 	flights sync.Map // contentId -> *flight
 
@@ -68,11 +74,12 @@ func newStream(c *Collector, t o365.ContentType) *stream {
 		ledger: c.ledger.Stream(ledger.Key{
 			Cloud: c.cfg.Cloud.Name, Tenant: c.cfg.TenantID, Application: c.cfg.ClientID, ContentType: string(t),
 		}),
-		own:      make(chan *fetcher, 1),
-		wake:     make(chan struct{}, 1),
-		listing:  trouble{log: log, doing: "listing content"},
-		fetching: trouble{log: log, doing: "fetching content"},
-		gaps:     map[*normalize.Notice]bool{},
+		own:         make(chan *fetcher, 1),
+		wake:        make(chan struct{}, 1),
+		subscribing: trouble{log: log, doing: "subscribing"},
+		listing:     trouble{log: log, doing: "listing content"},
+		fetching:    trouble{log: log, doing: "fetching content"},
+		gaps:        map[*normalize.Notice]bool{},
 	}
 }
 
@@ -82,11 +89,11 @@ func (s *stream) now() time.Time { return s.c.client.Now().UTC() }
 // list polls until ctx ends.
 func (s *stream) list(ctx context.Context) {
 	for begun := false; ; {
-		delay := firstDelay
 		if err := s.c.subscriptions.ensure(ctx, s.contentType, s.refused); err != nil {
-			s.trouble(ctx, &s.listing, err)
-			delay = s.c.cfg.PollInterval
-		} else if begun = begun || s.begin(ctx); begun {
+			s.trouble(ctx, &s.subscribing, err)
+		}
+		delay := firstDelay
+		if begun = begun || s.begin(ctx); begun {
 			delay = s.poll(ctx)
 		}
 		if !sleep(ctx, delay) {
@@ -95,11 +102,16 @@ func (s *stream) list(ctx context.Context) {
 	}
 }
 
-// begin plans the listing of everything retrievable, once the first answer has set the clock: on a first run as far back as start_from says, later
-// again what an earlier run may have missed. What was never listed and cannot be any more is a gap.
+// begin plans the listing of everything retrievable: on a first run as far back as start_from says, later again what an earlier run
+// may have missed. It needs the API's clock: the local one may be a day off, and what is decided here is kept.
 func (s *stream) begin(ctx context.Context) bool {
 	if !s.c.client.ClockKnown() {
-		return false // nobody has answered yet: the local clock may be a day off, and what is decided here is kept
+		now := time.Now()
+		err := s.c.client.ListContent(ctx, s.contentType, now.Add(-time.Minute), now, func([]o365.Blob) error { return nil })
+		if !s.c.client.ClockKnown() {
+			s.trouble(ctx, &s.listing, err)
+			return false
+		}
 	}
 	progress, err := s.ledger.Progress()
 	if err != nil {
@@ -109,42 +121,39 @@ func (s *stream) begin(ctx context.Context) bool {
 	now := s.now().Truncate(time.Second)
 	edge := now.Add(-planned)
 	if progress.Origin.IsZero() {
-		progress.Origin = s.c.cfg.Start.From(now).Truncate(time.Second)
+		// Of two clocks the one that is behind: starting too early costs a few listings, too late would be a hole.
+		progress.Origin = s.c.cfg.Start.From(earlier(now, time.Now().UTC())).Truncate(time.Second)
 		progress.Listed = progress.Origin
 		if progress.Origin.Before(edge) {
 			progress.Listed = edge
-			if progress.Origin.Before(edge.Add(-o365.RetentionMargin)) {
+			if !s.c.cfg.Start.Time.IsZero() {
 				s.log.Warn("start_from lies further back than the API reaches", "start_from", progress.Origin, "from", edge)
 			}
 		}
 		s.ledger.SetProgress(progress)
 	}
 	s.origin, s.listed, s.swept = progress.Origin, progress.Listed, now
-	if again := split(later(edge, s.origin), s.listed, true); len(again) > 0 {
-		s.todo = append(s.todo, again...)
-	}
+	s.todo = append(s.todo, split(later(edge, s.origin), s.listed, true)...)
 	return true
 }
 
 // poll lists what is new, and whatever is still to be listed. It returns how long to wait before the next.
 func (s *stream) poll(ctx context.Context) (delay time.Duration) {
-	now := s.now().Truncate(time.Second)
-	from := later(earlier(s.listed, now.Add(-overlap)), s.origin)
-	s.todo = append(s.todo, split(from, now, false)...)
-	if now.Sub(s.swept) >= sweepInterval {
-		s.todo = append(s.todo, split(later(now.Add(-sweepSpan), s.origin), from, true)...)
-		s.swept = now
-	}
-	s.listed = later(s.listed, now)
+	now := s.now()
+	sweep := s.plan(now.Truncate(time.Second))
 	s.refused = false
 
 	delay = s.c.cfg.PollInterval
-	var failed []window
-	var stall error
+	// Those that have never failed come first, or a few that always do would keep the others from being listed.
+	slices.SortStableFunc(s.todo, func(a, b window) int { return cmp.Compare(a.tries, b.tries) })
+	var failed, gaps []window
+	var succeeded bool
+	var failures int
+	var stall error // an error that the other windows would meet too
 	for _, w := range s.todo {
 		w := w.clip(s.now().Add(-retrievable))
 		if w.gone() {
-			s.noteGap(ctx, w)
+			gaps = append(gaps, w)
 			continue
 		}
 		if stall != nil || ctx.Err() != nil || w.notBefore.After(now) {
@@ -153,32 +162,55 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 		}
 		err := s.listWindow(ctx, w)
 		if err == nil {
-			s.noteGap(ctx, w)
-			s.listing.over()
-			s.stalls = 0
+			succeeded = true
+			gaps = append(gaps, w)
 			continue
 		}
 		s.listingFailed(ctx, err)
 		w.tries++
-		wait := max(retryAfter(err), min(backoff(time.Second, w.tries), windowBackoffMost))
-		if concernsAll(err) {
-			stall = err
-			s.stalls++
-			wait = max(retryAfter(err), min(backoff(time.Second, s.stalls), windowBackoffMost))
-			delay = wait
+		if action(err) == o365.Rewindow { // the API's edge is nearer than it should be
+			w = w.clip(now.Add(-planned).Add(time.Duration(w.tries-1) * time.Minute))
 		}
+		wait := max(retryAfter(err), min(backoff(time.Second, w.tries), windowBackoffMost))
 		w.notBefore = now.Add(wait)
 		delay = min(delay, wait)
 		failed = append(failed, w)
+		if failures++; concernsAll(err) || failures >= failuresPerPoll && !succeeded {
+			stall = err
+		}
 	}
 	s.todo = merge(failed)
+	s.noteGaps(ctx, gaps)
 	s.saveProgress()
-	if stall == nil && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+	case succeeded:
+		s.failedPolls = 0
+		s.listing.over()
+	default:
+		s.failedPolls++
+		delay = max(retryAfter(stall), min(backoff(time.Second, s.failedPolls), windowBackoffMost))
+	}
+	if sweep && succeeded {
 		if _, err := s.ledger.Forget(now.Add(-forgetAfter)); err != nil {
 			s.c.ledgerTrouble.report(err, "")
 		}
 	}
 	return delay
+}
+
+// plan adds the windows of this poll to those that are still to be listed, from time to time those of a sweep among them.
+func (s *stream) plan(now time.Time) (sweep bool) {
+	from := later(earlier(s.listed, now.Add(-overlap)), s.origin)
+	s.todo = append(s.todo, split(from, now, false)...)
+	s.listed = later(s.listed, now)
+	isAgain := func(w window) bool { return w.again }
+	if now.Sub(s.swept) < sweepInterval || slices.ContainsFunc(s.todo, isAgain) {
+		return false
+	}
+	s.todo = append(s.todo, split(later(now.Add(-sweepSpan), s.origin), from, true)...)
+	s.swept = now
+	return true
 }
 
 func (s *stream) listingFailed(ctx context.Context, err error) {
@@ -196,26 +228,31 @@ func (s *stream) listingFailed(ctx context.Context, err error) {
 	s.trouble(ctx, &s.listing, err)
 }
 
-// noteGap announces the part of a window that could not be listed in time, if it had never been listed before. The ledger does not
-// go past the gap until the notice has settled.
-func (s *stream) noteGap(ctx context.Context, w window) {
-	if w.again || w.clipped.IsZero() {
-		return
+// noteGaps announces what was cut off these windows, as far as it had never been listed before. The ledger does not go past a gap
+// until the notice has settled.
+func (s *stream) noteGaps(ctx context.Context, windows []window) {
+	var missed []window
+	for _, w := range windows {
+		if !w.again && !w.clipped.IsZero() {
+			missed = append(missed, window{from: w.clipped, to: earlier(w.from, w.to)})
+		}
 	}
-	gap := &normalize.Notice{
-		Kind: noticeGap, ContentType: string(s.contentType), From: w.clipped, To: earlier(w.from, w.to),
-		Reason: "the API no longer lists what became available then, and nobody has listed it before",
-	}
-	s.c.stats.Gaps.Add(1)
-	s.log.Error("gap: "+gap.Reason, "from", gap.From, "to", gap.To)
-	s.mu.Lock()
-	s.gaps[gap] = true
-	s.mu.Unlock()
-	s.c.announce(ctx, gap, func() {
+	for _, w := range union(missed) {
+		gap := &normalize.Notice{
+			Kind: noticeGap, ContentType: string(s.contentType), From: w.from, To: w.to,
+			Reason: "the API no longer lists what became available then, and nobody has listed it before",
+		}
+		s.c.stats.Gaps.Add(1)
+		s.log.Error("gap: "+gap.Reason, "from", gap.From, "to", gap.To)
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.gaps, gap)
-	})
+		s.gaps[gap] = true
+		s.mu.Unlock()
+		s.c.announce(ctx, gap, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.gaps, gap)
+		})
+	}
 }
 
 func (s *stream) listWindow(ctx context.Context, w window) error {

@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// subscriptionsInterval is how often the list of subscriptions is asked for when nothing hints at a change.
+	// subscriptionsInterval is how often the list of subscriptions is asked for when nothing hints at a change, and
+	// subscriptionsRetry how often at most: all types wait for the answer.
 	subscriptionsInterval = 10 * time.Minute
+	subscriptionsRetry    = time.Minute
 	// startCoolDown is how long the API refuses to start a subscription again, and how long a listing may still be refused after a start.
 	startCoolDown = 15 * time.Minute
 	// restartInterval keeps the collector from switching on again and again what somebody switches off.
@@ -25,18 +27,21 @@ type subscriptions struct {
 	listing trouble
 	asking  chan struct{} // held by the one type that asks for the list, while the others wait for its answer
 
-	mu      sync.Mutex // guards what follows
-	checked time.Time  // when the list was had last
-	state   map[o365.ContentType]*subscription
+	mu    sync.Mutex // guards what follows
+	asked time.Time  // when the list was asked for last
+	had   time.Time  // when it was had last
+	state map[o365.ContentType]*subscription
 }
 
 // subscription is what is known of one content type; only its stream's listing goroutine starts it.
 type subscription struct {
-	known   bool // from a list, or a start
-	enabled bool
-	was     bool      // it has been enabled during this run
-	started time.Time // when the last start succeeded
-	again   time.Time // no start before that; listing goes on meanwhile
+	known    bool // from a list, or a start
+	enabled  bool
+	was      bool      // it has been enabled during this run
+	disabled bool      // it was, is not any more, and that has been announced
+	started  time.Time // when the last start succeeded
+	failures int       // starts that failed, in a row
+	again    time.Time // no start before that
 }
 
 func newSubscriptions(c *Collector) *subscriptions {
@@ -50,57 +55,66 @@ func newSubscriptions(c *Collector) *subscriptions {
 	return s
 }
 
-// ensure starts the subscription if it is missing or disabled. A listing that was refused says that something has changed. That the list
-// can't be had is no error: listing content tells whether there is a subscription.
+// ensure starts the subscription if it is missing or disabled. refused says that a listing was refused for want of it: then it is
+// started whatever the list says. That the list can't be had is no error, as listing content tells whether there is a subscription.
 func (s *subscriptions) ensure(ctx context.Context, t o365.ContentType, refused bool) error {
-	state, start := s.look(ctx, t, refused)
-	if !start {
+	if !s.look(ctx, t, refused) {
 		return nil
 	}
 	err := s.c.client.StartSubscription(ctx, t)
-	now := time.Now()
-	s.mu.Lock()
-	if err != nil {
-		state.again = now.Add(max(retryAfter(err), time.Minute))
-	} else {
-		state.known, state.enabled, state.started = true, true, now
-		state.again = now.Add(startCoolDown)
-		if state.was {
-			state.again = now.Add(restartInterval)
-		}
+	if ctx.Err() != nil {
+		return err
 	}
-	disabled := state.was
-	state.was = state.was || err == nil
-	s.mu.Unlock()
-
-	log := s.c.log.With("content_type", string(t))
+	wasEnabled, firstTime := s.noteStart(t, err)
+	outcome := "and has been started again"
+	if err != nil {
+		outcome = "and could not be started again: " + err.Error()
+	}
 	switch {
-	case err != nil && disabled:
-		s.announceDisabled(ctx, t, "and could not be started again: "+err.Error())
-		return fmt.Errorf("starting the subscription again: %w", err)
-	case err != nil:
+	case wasEnabled && firstTime:
+		s.c.log.Warn("the subscription was disabled while it was collected, "+outcome, "content_type", string(t))
+		s.c.announce(ctx, &normalize.Notice{
+			Kind: noticeSubscriptionDisabled, ContentType: string(t), Reason: "the subscription was disabled while it was collected, " + outcome,
+		}, nil)
+	case err == nil && !wasEnabled:
+		s.c.log.Info("subscription started; first content may take hours", "content_type", string(t))
+		s.c.announce(ctx, &normalize.Notice{
+			Kind: noticeSubscriptionStarted, ContentType: string(t), Reason: "the content type was not subscribed before",
+		}, nil)
+	}
+	if err != nil {
 		return fmt.Errorf("starting the subscription: %w", err)
-	case disabled:
-		log.Warn("the subscription was disabled and has been started again; what happened in between is not available")
-		s.announceDisabled(ctx, t, "and has been started again")
-	default:
-		log.Info("subscription started; first content may take hours")
-		s.c.announce(ctx, &normalize.Notice{Kind: noticeSubscriptionStarted, ContentType: string(t), Reason: "the content type was not subscribed before"}, nil)
 	}
 	return nil
 }
 
-func (s *subscriptions) announceDisabled(ctx context.Context, t o365.ContentType, what string) {
-	s.c.announce(ctx, &normalize.Notice{
-		Kind: noticeSubscriptionDisabled, ContentType: string(t), Reason: "the subscription was disabled while it was collected, " + what,
-	}, nil)
+// noteStart takes note of how a start went, and says whether the type had been enabled during this run, and whether that has
+// not been announced yet.
+func (s *subscriptions) noteStart(t o365.ContentType, err error) (wasEnabled, firstTime bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	state := s.state[t]
+	wasEnabled, firstTime = state.was, !state.disabled
+	state.disabled = wasEnabled
+	if err != nil {
+		state.failures++
+		state.again = now.Add(max(retryAfter(err), min(backoff(time.Minute, state.failures), startCoolDown)))
+		return wasEnabled, firstTime
+	}
+	state.known, state.enabled, state.was, state.started, state.failures = true, true, true, now, 0
+	state.again = now.Add(startCoolDown)
+	if wasEnabled {
+		state.again = now.Add(restartInterval)
+	}
+	return wasEnabled, firstTime
 }
 
-// look brings the list up to date where that is due, and says whether the type must be started.
-func (s *subscriptions) look(ctx context.Context, t o365.ContentType, refused bool) (state *subscription, start bool) {
+// look brings the list up to date where that is due, and says whether the type must be started now.
+func (s *subscriptions) look(ctx context.Context, t o365.ContentType, refused bool) (start bool) {
 	select {
 	case <-ctx.Done():
-		return nil, false
+		return false
 	case s.asking <- struct{}{}:
 		defer func() { <-s.asking }()
 	}
@@ -115,28 +129,34 @@ func (s *subscriptions) look(ctx context.Context, t o365.ContentType, refused bo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state = s.state[t]
-	return state, state.known && !state.enabled && !time.Now().Before(state.again)
+	state, now := s.state[t], time.Now()
+	missing := state.known && !state.enabled || refused && !state.justStarted(now)
+	return missing && !now.Before(state.again) && ctx.Err() == nil
 }
 
+// due says whether to ask for the list, and takes it for asked.
 func (s *subscriptions) due(t o365.ContentType, refused bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	stale := s.checked.IsZero() || now.Sub(s.checked) >= subscriptionsInterval
-	return stale || refused && !s.state[t].justStarted(now)
+	stale := s.had.IsZero() || now.Sub(s.had) >= subscriptionsInterval || refused && !s.state[t].justStarted(now)
+	if !stale || !s.asked.IsZero() && now.Sub(s.asked) < subscriptionsRetry {
+		return false
+	}
+	s.asked = now
+	return true
 }
 
 func (s *subscriptions) note(all []o365.Subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checked = time.Now()
+	s.had = time.Now()
 	for _, state := range s.state {
 		state.known, state.enabled = true, false
 	}
 	for _, sub := range all {
 		if state := s.state[sub.ContentType]; state != nil && sub.Enabled() {
-			state.enabled, state.was = true, true
+			state.enabled, state.was, state.disabled = true, true, false
 		}
 	}
 }

@@ -11,6 +11,8 @@ const (
 	// troubleInterval is the shortest time between two lines about one trouble; it doubles with each, up to troubleIntervalMost.
 	troubleInterval     = time.Minute
 	troubleIntervalMost = time.Hour
+	// troubleQuiet is how long nothing may fail before a trouble is over: what fails now and then is one trouble.
+	troubleQuiet = 5 * time.Minute
 )
 
 // trouble logs what fails again and again: once at first, then ever more rarely with a count, and once when it is over.
@@ -20,6 +22,7 @@ type trouble struct {
 
 	mu       sync.Mutex // guards what follows
 	since    time.Time  // of the first failure; zero: no trouble
+	last     time.Time  // failure
 	count    int
 	interval time.Duration
 	next     time.Time // for a line
@@ -31,6 +34,7 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.count++
+	t.last = now
 	if first = t.since.IsZero(); first {
 		t.since, t.interval = now, troubleInterval
 	} else if now.Before(t.next) {
@@ -50,11 +54,11 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 	return first
 }
 
-// over ends a trouble, if there was one.
+// over ends a trouble, if there was one and nothing has failed for a while.
 func (t *trouble) over() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.since.IsZero() {
+	if t.since.IsZero() || time.Since(t.last) < troubleQuiet {
 		return
 	}
 	t.log.Info(t.doing+" works again", "failures", t.count, "for", time.Since(t.since).Round(time.Second))

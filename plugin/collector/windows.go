@@ -2,6 +2,7 @@ package collector
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -49,25 +50,34 @@ func split(from, to time.Time, again bool) (windows []window) {
 
 // merge joins windows that touch, as far as the API takes them, so that hours of failing polls leave a few windows and not hundreds.
 func merge(windows []window) []window {
+	return join(windows, o365.MaxWindow)
+}
+
+// union joins all windows that touch.
+func union(windows []window) []window {
+	return join(windows, math.MaxInt64)
+}
+
+func join(windows []window, most time.Duration) []window {
 	slices.SortStableFunc(windows, func(a, b window) int {
 		return cmp.Or(a.from.Compare(b.from), a.to.Compare(b.to))
 	})
-	merged := windows[:0]
+	joined := windows[:0]
 	for _, w := range windows {
-		if n := len(merged); n > 0 {
-			m := &merged[n-1]
-			to := later(m.to, w.to)
-			if m.again == w.again && !w.from.After(m.to) && to.Sub(m.from) <= o365.MaxWindow {
-				if !m.clipped.IsZero() || !w.clipped.IsZero() {
-					m.clipped = earlier(m.start(), w.start())
+		if n := len(joined); n > 0 {
+			j := &joined[n-1]
+			to := later(j.to, w.to)
+			if j.again == w.again && !w.from.After(j.to) && to.Sub(j.from) <= most {
+				if !j.clipped.IsZero() || !w.clipped.IsZero() {
+					j.clipped = earlier(j.start(), w.start())
 				}
-				m.to, m.tries, m.notBefore = to, max(m.tries, w.tries), later(m.notBefore, w.notBefore)
+				j.to, j.tries, j.notBefore = to, max(j.tries, w.tries), later(j.notBefore, w.notBefore)
 				continue
 			}
 		}
-		merged = append(merged, w)
+		joined = append(joined, w)
 	}
-	return merged
+	return joined
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -22,12 +22,14 @@ import (
 const (
 	// lockTimeout is how long Open waits for another holder of the file: long enough for one that is just closing it.
 	lockTimeout = 500 * time.Millisecond
+	// smallestEntry is the least that an entry takes in the file: bbolt's element of a leaf page.
+	smallestEntry = 16
 	// MaxUnwritten is how many blobs may wait in memory for a disk that takes nothing; then Add refuses more.
 	MaxUnwritten = 50_000
 )
 
 // ErrUnwritten is returned by Add when MaxUnwritten changes wait for a disk that takes none.
-var ErrUnwritten = errors.New("too many changes wait to be written to the ledger")
+var ErrUnwritten = errors.New("too many changes wait to be written to the db: free disk space, or mend what keeps it from being written")
 
 // LockedError says that another process, or another input of this one, holds the file.
 type LockedError struct{ Path string }
@@ -108,6 +110,9 @@ func check(path string) (damage, err error) {
 		if tx.Size() > info.Size() {
 			return fmt.Errorf("%d bytes long instead of %d", info.Size(), tx.Size())
 		}
+		if err := walk(tx, info.Size()/smallestEntry); err != nil {
+			return err
+		}
 		var first error
 		for err := range tx.Check() {
 			if first == nil {
@@ -117,6 +122,40 @@ func check(path string) (damage, err error) {
 		return first
 	})
 	return damage, nil
+}
+
+// walk decodes everything there is, before tx.Check, which reads pages in a goroutine of its own: a fault there could not be
+// contained. More entries than fit into the file mean pages that lead back to themselves.
+func walk(tx *bbolt.Tx, most int64) error {
+	entry := func(id, v []byte) error {
+		if most--; most < 0 {
+			return errFormat
+		}
+		var e Entry
+		return e.decode(id, v)
+	}
+	return tx.ForEach(func(_ []byte, application *bbolt.Bucket) error {
+		return application.ForEachBucket(func(contentType []byte) error {
+			stream := application.Bucket(contentType)
+			blobs, due := stream.Bucket(bucketBlobs), stream.Bucket(bucketDue)
+			if blobs == nil || due == nil {
+				return errFormat
+			}
+			var p Progress
+			if err := p.decode(stream.Get(keyProgress)); err != nil {
+				return err
+			}
+			if err := blobs.ForEach(entry); err != nil {
+				return err
+			}
+			return due.ForEach(func(k, _ []byte) error {
+				if len(k) < dueKeyPrefix {
+					return errFormat
+				}
+				return entry(dueID(k), blobs.Get(dueID(k)))
+			})
+		})
+	})
 }
 
 func openError(path string, err error) error {
@@ -184,15 +223,6 @@ func (l *Ledger) written(batches []batch, err error) {
 	for _, b := range batches {
 		l.unwritten -= b.stream.writtenLocked(b)
 	}
-}
-
-// Size is the length of the file in bytes.
-func (l *Ledger) Size() int64 {
-	info, err := os.Stat(l.db.Path())
-	if err != nil {
-		return 0
-	}
-	return info.Size()
 }
 
 // Close releases the file without writing what is unwritten; Flush first.

@@ -1,8 +1,10 @@
 package ledger_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,9 +97,6 @@ func TestStreamAnswersAlikeBeforeAndAfterWriting(t *testing.T) {
 		if p, err := s.Progress(); err != nil || p != progress {
 			t.Errorf("progress %+v, %v", p, err)
 		}
-		if c, err := s.Count(); err != nil || c[ledger.Pending] != 3 || c[ledger.Done] != 1 {
-			t.Errorf("counts %v, %v", c, err)
-		}
 	}
 	t.Run("unwritten", func(t *testing.T) { answers(t, s) })
 	if err := l.Flush(); err != nil {
@@ -129,6 +128,30 @@ func TestWhatIsNotFlushedIsForgottenByACrash(t *testing.T) {
 }
 
 func firstOf3(e []ledger.Entry, _ time.Time, _ error) []ledger.Entry { return e }
+
+// The API's address may change while blobs are pending.
+func TestListingAgainRenewsTheURIOfAPendingBlob(t *testing.T) {
+	t.Parallel()
+	l := open(t, filepath.Join(t.TempDir(), "db"))
+	s := l.Stream(key)
+	a := entry("a", time.Hour)
+	a.Tries, a.Settled = 3, 40
+	s.Update(a)
+	moved := a
+	moved.URI = "https://manage.example.com/a"
+	for _, when := range []string{"unwritten", "written"} {
+		if n := must[int](t)(s.Add([]ledger.Entry{ledger.NewEntry("a", moved.URI, a.Created, a.Expires)})); n != 0 {
+			t.Errorf("%s: added %d", when, n)
+		}
+		if got, _, err := s.Get("a"); err != nil || got != moved {
+			t.Errorf("%s: got %+v, %v", when, got, err)
+		}
+		s.Update(a)
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 func TestStreamsAreApart(t *testing.T) {
 	t.Parallel()
@@ -253,25 +276,43 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 		"not a ledger":  func() []byte { return []byte(strings.Repeat("no ledger\n", 4096)) },
 		"a few bytes":   func() []byte { return content[:100] },
 		"zeroed middle": func() []byte { c := slices.Clone(content); clear(c[4*page : used]); return c },
+		"entries of an unknown version": func() []byte {
+			return bytes.ReplaceAll(content, []byte("\x01\x00\x80"), []byte("\x09\x00\x80"))
+		},
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 40 {
+		damage[fmt.Sprint("random bytes ", i)] = func() []byte {
+			c := slices.Clone(content)
+			for range 64 {
+				c[rng.IntN(used)] = byte(rng.Uint32())
+			}
+			return c
+		}
 	}
 	for n := page; n < used; n += page {
 		damage[fmt.Sprintf("cut after %d pages", n/page)] = func() []byte { return content[:n] }
 	}
-	for name, make := range damage {
+	for name, damaged := range damage {
+		broken := damaged()
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "db")
-			if err := os.WriteFile(path, make(), 0o600); err != nil {
+			if err := os.WriteFile(path, broken, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			l := open(t, path)
 			if l.SetAside() == "" {
-				t.Fatal("taken for whole")
-			}
-			if _, err := os.Stat(l.SetAside()); err != nil {
+				if !strings.HasPrefix(name, "random") { // some bytes are free, or part of an address
+					t.Error("taken for whole")
+				}
+			} else if _, err := os.Stat(l.SetAside()); err != nil {
 				t.Error(err)
 			}
-			must[int](t)(l.Stream(key).Add(blobs[:1]))
+			must[int](t)(l.Stream(key).Add(blobs))
+			if _, _, err := l.Stream(key).Due(t0, 10, none); err != nil {
+				t.Error(err)
+			}
 			if err := l.Flush(); err != nil {
 				t.Error(err)
 			}

@@ -60,7 +60,8 @@ func (s *Stream) bucket(tx *bbolt.Tx) *bbolt.Bucket {
 	return b.Bucket(s.path()[1])
 }
 
-// Add makes pending those of the blobs that are not known yet, and returns how many.
+// Add makes pending those of the blobs that are not known yet, and returns how many. A pending one is fetched from where it was
+// listed last, as the API's address may have changed.
 func (s *Stream) Add(blobs []Entry) (added int, err error) {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
@@ -69,12 +70,18 @@ func (s *Stream) Add(blobs []Entry) (added int, err error) {
 	}
 	err = s.view(func(stored, _ *bbolt.Bucket) error {
 		for _, e := range blobs {
-			if _, known := s.entries[e.ID]; known || stored != nil && stored.Get([]byte(e.ID)) != nil {
-				continue
+			old, known, err := s.lookLocked(stored, e.ID)
+			switch {
+			case err != nil:
+				return err
+			case !known:
+				e.State = Pending
+				s.setLocked(e)
+				added++
+			case old.State == Pending && old.URI != e.URI:
+				old.URI = e.URI
+				s.setLocked(old)
 			}
-			e.State = Pending
-			s.setLocked(e)
-			added++
 		}
 		return nil
 	})
@@ -99,20 +106,22 @@ func (s *Stream) setLocked(e Entry) {
 func (s *Stream) Get(id string) (e Entry, known bool, err error) {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
-	if e, known = s.entries[id]; known {
-		return e, true, nil
-	}
 	err = s.view(func(stored, _ *bbolt.Bucket) error {
-		if stored == nil {
-			return nil
-		}
-		if v := stored.Get([]byte(id)); v != nil {
-			known = true
-			return e.decode([]byte(id), v)
-		}
-		return nil
+		e, known, err = s.lookLocked(stored, id)
+		return err
 	})
 	return e, known, err
+}
+
+func (s *Stream) lookLocked(stored *bbolt.Bucket, id string) (e Entry, known bool, err error) {
+	if e, known = s.entries[id]; known || stored == nil {
+		return e, known, nil
+	}
+	v := stored.Get([]byte(id))
+	if v == nil {
+		return e, false, nil
+	}
+	return e, true, e.decode([]byte(id), v)
 }
 
 // Due returns up to limit pending blobs whose turn has come and that skip does not want to pass over, the oldest first; and when the
@@ -130,7 +139,7 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 		case e.NotBefore.IsZero():
 			fresh = append(fresh, e)
 		case e.NotBefore.After(now):
-			next = earlier(next, e.NotBefore)
+			next = soonest(next, e.NotBefore)
 		default:
 			again = append(again, e)
 		}
@@ -160,7 +169,7 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 		}
 		err := read(dueKey(time.UnixMilli(1), time.Time{}, nil), limit, func(e Entry) bool {
 			if e.NotBefore.After(now) {
-				next = earlier(next, e.NotBefore)
+				next = soonest(next, e.NotBefore)
 				return false
 			}
 			again = append(again, e)
@@ -188,7 +197,8 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 	return due, next, nil
 }
 
-func earlier(a, b time.Time) time.Time {
+// soonest takes a zero time for none.
+func soonest(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b
 	}
@@ -254,32 +264,6 @@ func (s *Stream) SetProgress(p Progress) {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	s.progress = &p
-}
-
-// Count is the number of blobs in each state.
-func (s *Stream) Count() (counts map[State]int, err error) {
-	s.ledger.mu.Lock()
-	defer s.ledger.mu.Unlock()
-	counts = map[State]int{}
-	for _, e := range s.entries {
-		counts[e.State]++
-	}
-	err = s.view(func(stored, _ *bbolt.Bucket) error {
-		if stored == nil {
-			return nil
-		}
-		return stored.ForEach(func(id, v []byte) error {
-			var e Entry
-			if err := e.decode(id, v); err != nil {
-				return err
-			}
-			if _, newer := s.entries[e.ID]; !newer {
-				counts[e.State]++
-			}
-			return nil
-		})
-	})
-	return counts, err
 }
 
 // view reads the stream's buckets, nil where nothing has been written yet. A caller that looks at the unwritten changes too holds
