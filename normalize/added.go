@@ -219,7 +219,7 @@ func (e *Encoder) outcome(recordType int64, operation []byte) string {
 	case kindFalse:
 		return outcomeFailure
 	case kindString:
-		return outcomeOf(e.text(i))
+		return outcomeOf(e.stringOf(i))
 	}
 	return ""
 }

@@ -36,7 +36,8 @@ type flattener struct {
 // every element is an object that gives the same keys, each once. It compares each element with the one before it, by numbering
 // elements and leaving the number with the keys.
 type joinability struct {
-	objects bool   // there are columns at all
+	depth   int    // how many names the path of the outermost array has
+	columns bool   // there are columns at all
 	broken  bool   // they cannot be joined
 	several bool   // inside an array of several elements
 	inside  bool   // inside an object that is such an element
@@ -97,7 +98,7 @@ func (f *flattener) flatten(i uint32, level int) {
 			f.add(i, formText)
 		case n.kind == kindObject:
 			f.flattenObject(i, level)
-		case f.isNameValueList(i):
+		case level < MaxDepth && f.isNameValueList(i):
 			f.flattenNameValueList(i, level)
 		default:
 			f.flattenArray(i, level)
@@ -167,7 +168,7 @@ func (f *flattener) expanded(i uint32, level int) (root uint32) {
 func (f *flattener) flattenArray(i uint32, level int) {
 	outermost := f.arrays == 0
 	if outermost {
-		f.join = joinability{element: f.join.element}
+		f.join = joinability{element: f.join.element, depth: f.depth}
 	} else if f.join.several {
 		f.join.broken = true // one of several elements holds an array
 	}
@@ -189,7 +190,6 @@ func (f *flattener) flattenArray(i uint32, level int) {
 			f.flatten(root, level+1)
 			continue
 		}
-		f.join.objects = true
 		if !several || f.join.broken {
 			f.flatten(root, level+1)
 			continue
@@ -205,7 +205,7 @@ func (f *flattener) flattenArray(i uint32, level int) {
 	}
 	f.arrays--
 	f.join.several = outer
-	if outermost && f.join.objects && f.join.broken {
+	if outermost && f.join.columns && f.join.broken {
 		f.add(i, formText)
 	}
 }
@@ -346,6 +346,7 @@ func (f *flattener) key() *key {
 func (f *flattener) addTo(k *key, i uint32, as form) {
 	if f.arrays > 0 {
 		k.array = true
+		f.join.columns = f.join.columns || f.depth > f.join.depth
 	}
 	if j := &f.join; j.inside && !j.broken {
 		if k.element == j.element || !j.first && k.element != j.element-1 {

@@ -58,7 +58,7 @@ func wholeNumber(text []byte) (v int64, ok bool) {
 	for i, c := range text {
 		if c|0x20 == 'e' {
 			e, err := strconv.Atoi(string(text[i+1:]))
-			if err != nil || e < -maxExponent || e > maxExponent {
+			if len(digits) > 0 && (err != nil || e < -maxExponent || e > maxExponent) {
 				return 0, false
 			}
 			exponent = e
@@ -104,13 +104,13 @@ func wholeNumber(text []byte) (v int64, ok bool) {
 		digits = append(digits, '0')
 	}
 	u, err := strconv.ParseUint(string(digits), 10, 64)
-	if err != nil || u > math.MaxInt64 {
+	switch {
+	case err != nil:
 		return 0, false
+	case negative:
+		return -int64(u), u <= -math.MinInt64
 	}
-	if negative {
-		return -int64(u), true
-	}
-	return int64(u), true
+	return int64(u), u <= math.MaxInt64
 }
 
 // integerText reads a text that is exactly how an int64 is written in decimal.
@@ -126,13 +126,21 @@ func integerText(text []byte) (int64, bool) {
 	return v, string(strconv.AppendInt(buf[:0], v, 10)) == string(text)
 }
 
+// stringOf returns the decoded value of a string node.
+func (t *tape) stringOf(i uint32) []byte {
+	if t.nodes[i].flags&(flagDirty|flagRedacted) == 0 {
+		return t.text(i)
+	}
+	return t.appendString(nil, i)
+}
+
 // integer returns the value of an integer, of a number that is whole, or of a text that is an integer; not ok if something of
 // the value would be lost.
 func (t *tape) integer(i uint32) (v int64, ok bool) {
 	n := &t.nodes[i]
 	switch {
-	case n.kind == kindString && n.flags&(flagRedacted|flagDirty) == 0:
-		return integerText(t.text(i))
+	case n.kind == kindString:
+		return integerText(t.stringOf(i))
 	case n.kind == kindNumber && n.flags&flagInteger == 0:
 		return wholeNumber(t.text(i))
 	case n.kind == kindNumber:
@@ -147,8 +155,8 @@ func (t *tape) boolean(i uint32) (v, ok bool) {
 	switch n := &t.nodes[i]; {
 	case n.kind == kindTrue || n.kind == kindFalse:
 		return n.kind == kindTrue, true
-	case n.kind == kindString && n.flags&(flagRedacted|flagDirty) == 0:
-		switch string(t.text(i)) {
+	case n.kind == kindString:
+		switch string(t.stringOf(i)) {
 		case "true", "True":
 			return true, true
 		case "false", "False":

@@ -124,11 +124,13 @@ func appendQuoted(dst, s []byte) []byte {
 
 const redactedText = "[redacted]"
 
-// appendString appends the decoded value of a string node.
+// appendString appends the decoded value of a string node; of JSON text that was expanded, and in which something is redacted, that.
 func (t *tape) appendString(dst []byte, i uint32) []byte {
 	switch n := &t.nodes[i]; {
 	case n.flags&flagRedacted != 0:
 		return append(dst, redactedText...)
+	case n.flags&flagRewritten != 0:
+		return t.appendJSON(dst, t.rewritten[i])
 	case n.flags&flagDirty != 0:
 		return appendDecoded(dst, t.text(i))
 	}

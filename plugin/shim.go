@@ -23,9 +23,9 @@ type host interface {
 // source is where an instance's batches come from: a *collector.Collector.
 type source interface {
 	Start()
-	Take() []byte
+	Take() []byte // nil while paused
 	Release(data unsafe.Pointer)
-	Pause()
+	Pause() // may come twice
 	Resume()
 	Stop()
 }
@@ -57,7 +57,6 @@ type instance struct {
 	mu       sync.Mutex
 	source   source // nil once it has ended
 	started  bool
-	paused   bool
 	panicked bool
 }
 
@@ -170,15 +169,12 @@ func (s *shim) preRun(tid int) {
 	s.call("FLBPluginInputPreRun", 0, tid, (*instance).start)
 }
 
-// collect returns the next batch, nil when there is none or the instance is
-// paused. The host's timer of a paused instance may run on when there are several
-// (src/flb_plugin_proxy.c:177, v5.1.1, stops that of the last one initialised).
+// collect returns the next batch, nil when there is none. It may be called while
+// paused: of several instances the host stops the timer of the last one
+// initialised, whichever is paused (src/flb_plugin_proxy.c:177, v5.1.1).
 func (s *shim) collect(handle uintptr, tid int) (batch []byte) {
 	s.call("FLBPluginInputCallback", handle, tid, func(inst *instance) {
 		inst.start()
-		if inst.paused {
-			return
-		}
 		if b := inst.source.Take(); len(b) > 0 {
 			batch = b
 		}
@@ -193,21 +189,11 @@ func (s *shim) release(handle uintptr, tid int, data unsafe.Pointer) {
 }
 
 func (s *shim) pause(tid int) {
-	s.call("FLBPluginInputPause", 0, tid, func(inst *instance) {
-		if !inst.paused {
-			inst.paused = true
-			inst.source.Pause()
-		}
-	})
+	s.call("FLBPluginInputPause", 0, tid, func(inst *instance) { inst.source.Pause() })
 }
 
 func (s *shim) resume(tid int) {
-	s.call("FLBPluginInputResume", 0, tid, func(inst *instance) {
-		if inst.paused {
-			inst.paused = false
-			inst.source.Resume()
-		}
-	})
+	s.call("FLBPluginInputResume", 0, tid, func(inst *instance) { inst.source.Resume() })
 }
 
 // preExit only flushes the log: exit follows at once, on every host.
