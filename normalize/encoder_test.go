@@ -174,6 +174,7 @@ func TestOutcome(t *testing.T) {
 		{`"ResultStatus":"success"`, "success"},
 		{`"ResultStatus":"Succeeded"`, "success"},
 		{`"ResultStatus":"Successful"`, "success"},
+		{`"ResultStatus":"Succ\u0065ss"`, "success"},
 		{`"ResultStatus":"Failed"`, "failure"},
 		{`"ResultStatus":"Failure"`, "failure"},
 		{`"ResultStatus":"False"`, "failure"},

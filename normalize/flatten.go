@@ -294,7 +294,7 @@ func (f *flattener) addListValue(i uint32, level int) {
 		f.flatten(i, level)
 	case n.flags&flagEmpty != 0:
 	case n.kind == kindObject || n.kind == kindArray:
-		if _, ok := f.expand[string(f.path)]; ok && level <= MaxDepth {
+		if _, ok := f.expand[string(f.path)]; ok {
 			f.flatten(i, level)
 			return
 		}

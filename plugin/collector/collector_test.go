@@ -279,10 +279,11 @@ func TestFaults(t *testing.T) {
 		"blobs that appear late, behind newer ones": {
 			tenant: subscribed,
 			run: func(w *world) {
+				w.keys["poll_interval"] = "10m"
 				c := w.open()
 				c.Start()
 				w.tenant.Publish(tenant.Plan{
-					Blobs: 50, Records: 2, From: time.Now(), To: time.Now().Add(time.Hour), LateEvery: 3, LateBy: 50 * time.Minute,
+					Blobs: 20, Records: 2, From: time.Now(), To: time.Now().Add(time.Hour), LateEvery: 3, LateBy: 50 * time.Minute,
 				})
 				w.tenant.Add(tenant.Content{
 					ContentType: tenant.General, Created: time.Now(), Visible: time.Now().Add(20 * time.Hour),
@@ -730,11 +731,11 @@ func TestErrorDocumentIsNoBlob(t *testing.T) {
 
 // Whatever the moment of a crash, the next run brings what the one before did not settle.
 func TestCrashesAtAnyMoment(t *testing.T) {
-	for seed := range uint64(8) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			inWorld(t, tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 50 * time.Millisecond}, func(w *world) {
 				w.keys["batch_size"], w.keys["buffer_size"] = "64K", "256K"
-				w.lastWeek(60, 40)
+				w.lastWeek(30, 40)
 				rng := rand.New(rand.NewPCG(seed, 0))
 				for range 12 {
 					c := w.open()
@@ -749,7 +750,7 @@ func TestCrashesAtAnyMoment(t *testing.T) {
 					w.stop(c)
 				}
 				w.run(10 * time.Minute)
-				w.verdict(60 * 40 * 5)
+				w.verdict(30 * 40 * 5)
 			})
 		})
 	}
@@ -758,15 +759,15 @@ func TestCrashesAtAnyMoment(t *testing.T) {
 // Memory is bounded by buffer_size, whatever there is to collect and however long the host takes nothing.
 func TestBufferIsBounded(t *testing.T) {
 	inWorld(t, subscribed, func(w *world) {
-		w.keys["batch_size"], w.keys["buffer_size"] = "100K", "500K"
-		w.lastWeek(20, 200)
+		w.keys["batch_size"], w.keys["buffer_size"] = "64K", "320K"
+		w.lastWeek(10, 100)
 		c := w.open()
 		c.Start()
 		time.Sleep(10 * time.Minute)
 		w.host(c, 10*time.Minute)
 		w.stop(c)
 		w.verdict(0)
-		if w.memory.most > 600_000 {
+		if w.memory.most > 400_000 {
 			t.Errorf("held %d bytes", w.memory.most)
 		}
 	})

@@ -259,7 +259,7 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "db")
 	l := open(t, whole)
 	var blobs []ledger.Entry
-	for i := range 2000 {
+	for i := range 500 {
 		blobs = append(blobs, entry(fmt.Sprintf("%04d", i), time.Duration(i)*time.Minute))
 	}
 	must[int](t)(l.Stream(key).Add(blobs))
@@ -281,7 +281,7 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 		},
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range 40 {
+	for i := range 20 {
 		damage[fmt.Sprint("random bytes ", i)] = func() []byte {
 			c := slices.Clone(content)
 			for range 64 {
