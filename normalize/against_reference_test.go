@@ -456,7 +456,7 @@ func (g hostile) objects(depth int) string {
 			switch {
 			case g.once(15):
 				members = append(members, name+":"+g.value(depth+2))
-			case g.once(15):
+			case g.once(14): // a member that is missing
 			default:
 				members = append(members, name+":"+values[i])
 			}

@@ -117,7 +117,7 @@ func NewEncoder(options Options) (*Encoder, error) {
 	}
 	switch {
 	case taken:
-		return nil, fmt.Errorf("raw_key %q: the plugin uses this key itself; allowed is any name but message (in format fortisiem) and those of the added keys, %s...",
+		return nil, fmt.Errorf("raw_key %q: the plugin uses this key itself; allowed is any name but message (in format fortisiem) and those of the added keys, which begin with %s",
 			options.RawKey, added.prefix)
 	case len(options.RawKey) > MaxKeyBytes || !utf8.ValidString(options.RawKey):
 		return nil, fmt.Errorf("raw_key: allowed is any name of at most %d bytes of UTF-8", MaxKeyBytes)
@@ -203,9 +203,8 @@ func (e *Encoder) appendUnreadable(dst, raw []byte, reason string, src *Source) 
 	if src == nil {
 		src = &Source{}
 	}
-	kept := raw
+	var kept []byte
 	if e.options.RedactDLP && bytes.Contains(raw, []byte(detectedValues)) {
-		kept = nil
 		reason += "; " + e.added.raw + " is left out because it holds " + detectedValues
 	} else {
 		e.scratch = appendValid(e.scratch[:0], raw[:min(len(raw), MaxRawBytes+utf8.UTFMax)])

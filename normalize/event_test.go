@@ -115,11 +115,11 @@ func (r *msgpackReader) value() any {
 	case 0xcc <= c && c <= 0xce:
 		return int64(r.uint(1 << (c - 0xcc)))
 	case c == 0xcf:
-		if v := r.uint(8); v > math.MaxInt64 {
+		v := r.uint(8)
+		if v > math.MaxInt64 {
 			return v
-		} else {
-			return int64(v)
 		}
+		return int64(v)
 	case c == 0xd0:
 		return int64(int8(r.uint(1)))
 	case c == 0xd1:

@@ -152,10 +152,10 @@ func (t *tape) integer(i uint32) (v int64, ok bool) {
 
 // boolean returns the value of a boolean or of a text that is one.
 func (t *tape) boolean(i uint32) (v, ok bool) {
-	switch n := &t.nodes[i]; {
-	case n.kind == kindTrue || n.kind == kindFalse:
-		return n.kind == kindTrue, true
-	case n.kind == kindString:
+	switch kind := t.nodes[i].kind; kind {
+	case kindTrue, kindFalse:
+		return kind == kindTrue, true
+	case kindString:
 		switch string(t.stringOf(i)) {
 		case "true", "True":
 			return true, true

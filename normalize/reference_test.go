@@ -840,10 +840,10 @@ func (r *reference) fortiSIEMLine() string {
 	}
 	root := &node{kind: object}
 	for _, m := range r.root.members {
-		switch {
-		case m.name == "TenantId", m.name == "phCustId":
+		switch m.name {
+		case "TenantId", "phCustId":
 			continue
-		case m.name == "CreationTime":
+		case "CreationTime":
 			if t, ok := parseTime(m.value); ok {
 				m.value = stringNode(t.Format("2006-01-02T15:04:05") + "UTC")
 			}

@@ -199,8 +199,7 @@ func (t *tape) parse(text []byte, base uint32, origin flags) (bad int) {
 				}
 				if i < len(text) && text[i] == c+2 { // '{'+2 is '}', '['+2 is ']'
 					i++
-					state = closing
-					break
+					break // it is empty, and closes at once
 				}
 				if n.kind == kindObject {
 					state = wantName
@@ -208,7 +207,8 @@ func (t *tape) parse(text []byte, base uint32, origin flags) (bad int) {
 				continue
 			}
 
-			end, ok := i, false
+			var end int
+			var ok bool
 			switch {
 			case c == '"':
 				var dirty bool

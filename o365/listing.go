@@ -105,7 +105,7 @@ func (c *Client) decodeBlobs(ct ContentType, res *http.Response) ([]Blob, error)
 		}
 		element.ReadVal(&doc)
 		if element.Error != nil {
-			return nil
+			return nil //nolint:nilerr // the iterator's error is looked at behind the loop
 		}
 		b := Blob{ContentType: ct, ID: doc.ID, URI: doc.URI, Created: parseTime(doc.Created), Expires: parseTime(doc.Expiration)}
 		if b.ID == "" && b.URI != "" {

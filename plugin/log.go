@@ -71,8 +71,8 @@ type logLine struct {
 
 // newHostLog is the log of the instance called name, in the form of Fluent Bit's
 // own plugins (include/fluent-bit/flb_input_plugin.h:32, v5.1.1).
-func newHostLog(level hostLevel, name string, print func(hostLevel, string)) *hostLog {
-	return &hostLog{level: level, prefix: fmt.Sprintf("[input:%s:%s] ", pluginName, name), print: print}
+func newHostLog(level hostLevel, name string, write func(hostLevel, string)) *hostLog {
+	return &hostLog{level: level, prefix: fmt.Sprintf("[input:%s:%s] ", pluginName, name), print: write}
 }
 
 // add queues one line.

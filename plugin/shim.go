@@ -31,7 +31,7 @@ type source interface {
 }
 
 var (
-	errForked = errors.New("Fluent Bit went to the background (-d, daemon on) after it had loaded the plugin, and no Go plugin survives that; " +
+	errForked = errors.New("no Go plugin survives that Fluent Bit goes to the background (-d, daemon on) after it has loaded the plugin; " +
 		"run it in the foreground, under a service manager or in a container")
 	errSameThread = errors.New("a second " + pluginName + " input on one thread: Fluent Bit does not say which of them it pauses or stops; " +
 		"remove 'threaded off'")

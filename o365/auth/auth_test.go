@@ -388,11 +388,11 @@ func TestRetryAfterOfTheLoginService(t *testing.T) {
 		if e := typed(t, err); e.Action != o365.Throttle || e.RetryAfter != 2*time.Minute {
 			t.Errorf("got %#v, want Throttle for 2m", e)
 		}
-		time.Sleep(2*time.Minute - 1)
+		time.Sleep(2*time.Minute - time.Nanosecond)
 		if _, again := s.Token(t.Context()); again != err {
 			t.Errorf("got %v, want the same error", again)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantToken(t, s, "token")
 	})
 }

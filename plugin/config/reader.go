@@ -236,7 +236,7 @@ func (r *reader) separator(key string) byte {
 	if v == "" {
 		return normalize.DefaultSeparator
 	}
-	if len(v) != 1 || !strings.Contains(normalize.Separators, v) {
+	if len(v) != 1 || strings.IndexByte(normalize.Separators, v[0]) < 0 {
 		r.fail(key, v, "cannot be used", "one of "+strings.Join(strings.Split(normalize.Separators, ""), " "))
 		return normalize.DefaultSeparator
 	}

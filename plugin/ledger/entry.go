@@ -10,6 +10,7 @@ import (
 // State of a blob.
 type State uint8
 
+// The states of a blob.
 const (
 	Pending State = iota // listed, not settled yet
 	Done                 // every record settled

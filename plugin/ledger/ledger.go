@@ -207,7 +207,7 @@ func (l *Ledger) takeUnwritten() []batch {
 	defer l.mu.Unlock()
 	var batches []batch
 	for _, s := range l.streams {
-		if b, any := s.unwrittenLocked(); any {
+		if b, dirty := s.unwrittenLocked(); dirty {
 			batches = append(batches, b)
 		}
 	}

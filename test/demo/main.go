@@ -43,8 +43,9 @@ func main() {
 	fluentBit := flag.String("fluent-bit", "", "Fluent Bit's program; empty: the minimal host is used")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *plugin, *testHost, *fluentBit); err != nil {
+	err := run(ctx, *plugin, *testHost, *fluentBit)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}

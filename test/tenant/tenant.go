@@ -52,6 +52,7 @@ func ContentTypes() []string { return records.ContentTypes() }
 // Operation names a call of the API by its path.
 type Operation string
 
+// The operations.
 const (
 	Token             Operation = "token"
 	ListSubscriptions Operation = "subscriptions/list"
