@@ -13,7 +13,7 @@ type addedKeys struct {
 	id, tag, tenant, contentType                                             string
 	recordType, userType, logonType, category, outcome, clientIP, clientPort string
 	err, raw, overflow                                                       string
-	notice, noticeFrom, noticeTo, noticeContentID, noticeReason, noticeCount string
+	notice, noticeFrom, noticeTo, noticeContentID, noticeReason              string
 }
 
 func newAddedKeys(separator byte) addedKeys {
@@ -28,7 +28,7 @@ func newAddedKeys(separator byte) addedKeys {
 		clientIP: prefix + "client_ip", clientPort: prefix + "client_port",
 		err: prefix + "error", raw: prefix + "raw", overflow: prefix + "overflow",
 		notice: notice, noticeFrom: notice + "_from", noticeTo: notice + "_to", noticeContentID: notice + "_content_id",
-		noticeReason: notice + "_reason", noticeCount: notice + "_count",
+		noticeReason: notice + "_reason",
 	}
 }
 
@@ -37,7 +37,7 @@ func (k *addedKeys) set() map[string]struct{} {
 	set := map[string]struct{}{}
 	for _, name := range []string{
 		k.id, k.tag, k.tenant, k.contentType, k.recordType, k.userType, k.logonType, k.category, k.outcome, k.clientIP, k.clientPort,
-		k.err, k.raw, k.overflow, k.notice, k.noticeFrom, k.noticeTo, k.noticeContentID, k.noticeReason, k.noticeCount,
+		k.err, k.raw, k.overflow, k.notice, k.noticeFrom, k.noticeTo, k.noticeContentID, k.noticeReason,
 	} {
 		set[name] = struct{}{}
 	}
@@ -250,15 +250,18 @@ type Notice struct {
 	Kind, Tenant, ContentType, ContentID, Reason string
 	From, To                                     time.Time
 	Time                                         time.Time // of the event; zero means now
-	Count                                        int64
 }
 
-// AppendNotice appends exactly one event for a notice, with the same keys in every format; in FormatFortiSIEM also with a line.
+// AppendNotice appends exactly one event for a notice, with the same keys in every format; and what a destination reads that wants
+// one text, as for a record: in FormatFortiSIEM its line, under Options.RawKey its JSON.
 func (e *Encoder) AppendNotice(dst []byte, n *Notice) []byte {
 	when := e.eventTime(n.Time)
 	event := beginEvent(dst, when)
 	if e.options.Format == FormatFortiSIEM {
 		event.bytes(messageKey, e.appendNoticeLine(nil, n, when))
+	}
+	if e.options.RawKey != "" {
+		event.bytes(e.options.RawKey, e.appendNoticeJSON(nil, n, when))
 	}
 	e.appendOrigin(&event, n.Tenant, n.ContentType)
 	event.text(e.added.notice, n.Kind)
@@ -266,9 +269,6 @@ func (e *Encoder) AppendNotice(dst []byte, n *Notice) []byte {
 	event.text(e.added.noticeTo, noticeTime(n.To))
 	event.text(e.added.noticeContentID, n.ContentID)
 	event.text(e.added.noticeReason, n.Reason)
-	if n.Count != 0 {
-		event.integer(e.added.noticeCount, n.Count)
-	}
 	return event.end()
 }
 

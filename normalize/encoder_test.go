@@ -317,7 +317,7 @@ func TestAppendUnreadable(t *testing.T) {
 
 func TestAppendNotice(t *testing.T) {
 	notice := Notice{
-		Kind: "gap", Tenant: "t", ContentType: "Audit.General", ContentID: "c", Reason: "no longer retrievable", Count: 3,
+		Kind: "gap", Tenant: "t", ContentType: "Audit.General", ContentID: "c", Reason: "no longer retrievable",
 		From: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 1, 1, 1, 0, 0, 0, time.UTC),
 	}
 	for _, test := range []struct {
@@ -335,14 +335,25 @@ o365_notice_from = "2026-01-01T00:00:00Z"
 o365_notice_to = "2026-01-01T01:00:00Z"
 o365_notice_content_id = "c"
 o365_notice_reason = "no longer retrievable"
-o365_notice_count = 3
 `},
 		{"empty ones are left out", Options{Separator: '.'}, Notice{Kind: "throttled"}, `time 2026-01-02T03:04:05Z
 o365.notice = "throttled"
 `},
+		{"raw", Options{Format: FormatRaw}, notice, `time 2026-01-02T03:04:05Z
+message = "{\"CreationTime\":\"2026-01-02T03:04:05Z\",\"TenantId\":\"t\",\"o365_content_type\":\"Audit.General\",\"o365_notice\":\"gap\",` +
+			`\"o365_notice_content_id\":\"c\",\"o365_notice_from\":\"2026-01-01T00:00:00Z\",\"o365_notice_reason\":\"no longer retrievable\",` +
+			`\"o365_notice_to\":\"2026-01-01T01:00:00Z\"}"
+o365_tenant = "t"
+o365_content_type = "Audit.General"
+o365_notice = "gap"
+o365_notice_from = "2026-01-01T00:00:00Z"
+o365_notice_to = "2026-01-01T01:00:00Z"
+o365_notice_content_id = "c"
+o365_notice_reason = "no longer retrievable"
+`},
 		{"fortisiem", Options{Format: FormatFortiSIEM}, notice, `time 2026-01-02T03:04:05Z
 message = "[OFFICE365_EVENT_DATA] = {\"CreationTime\":\"2026-01-02T03:04:05UTC\",\"TenantId\":\"t\",` +
-			`\"o365_content_type\":\"Audit.General\",\"o365_notice\":\"gap\",\"o365_notice_content_id\":\"c\",\"o365_notice_count\":3,` +
+			`\"o365_content_type\":\"Audit.General\",\"o365_notice\":\"gap\",\"o365_notice_content_id\":\"c\",` +
 			`\"o365_notice_from\":\"2026-01-01T00:00:00Z\",\"o365_notice_reason\":\"no longer retrievable\",` +
 			`\"o365_notice_to\":\"2026-01-01T01:00:00Z\",\"phCustId\":1}"
 o365_tenant = "t"
@@ -352,7 +363,6 @@ o365_notice_from = "2026-01-01T00:00:00Z"
 o365_notice_to = "2026-01-01T01:00:00Z"
 o365_notice_content_id = "c"
 o365_notice_reason = "no longer retrievable"
-o365_notice_count = 3
 `},
 	} {
 		b := newEncoder(t, test.options).AppendNotice(nil, &test.notice)

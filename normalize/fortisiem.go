@@ -210,24 +210,31 @@ func appendText(dst []byte, s string) []byte {
 // appendNoticeLine appends the line of a notice, in the shape of a record's.
 func (e *Encoder) appendNoticeLine(dst []byte, n *Notice, when time.Time) []byte {
 	dst = appendLineTime(append(e.appendPrefix(dst), '{'), when)
+	dst = e.appendNoticeMembers(dst, n)
+	dst = append(dst, `,"`+phCustIDName+`":`...)
+	return append(appendInt(dst, e.options.PhCustID), '}')
+}
+
+// appendNoticeJSON appends a notice as one JSON object.
+func (e *Encoder) appendNoticeJSON(dst []byte, n *Notice, when time.Time) []byte {
+	dst = appendText(append(dst, `{"`+timeName+`":`...), when.UTC().Format(time.RFC3339))
+	return append(e.appendNoticeMembers(dst, n), '}')
+}
+
+// appendNoticeMembers appends a comma and the members that are not empty, in byte order of their names, whatever the separator.
+func (e *Encoder) appendNoticeMembers(dst []byte, n *Notice) []byte {
 	text := func(name, value string) {
 		if value != "" {
 			dst = append(appendText(append(dst, ','), name), ':')
 			dst = appendText(dst, value)
 		}
 	}
-	// in byte order of the names, whatever the separator
 	text(tenantIDName, n.Tenant)
 	text(e.added.contentType, n.ContentType)
 	text(e.added.notice, n.Kind)
 	text(e.added.noticeContentID, n.ContentID)
-	if n.Count != 0 {
-		dst = append(appendText(append(dst, ','), e.added.noticeCount), ':')
-		dst = appendInt(dst, n.Count)
-	}
 	text(e.added.noticeFrom, noticeTime(n.From))
 	text(e.added.noticeReason, n.Reason)
 	text(e.added.noticeTo, noticeTime(n.To))
-	dst = append(dst, `,"`+phCustIDName+`":`...)
-	return append(appendInt(dst, e.options.PhCustID), '}')
+	return dst
 }

@@ -69,6 +69,9 @@ type Client struct {
 
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
+// IsGUID says whether s is of the form that the API wants tenants, applications and publishers in.
+func IsGUID(s string) bool { return guid.MatchString(s) }
+
 // New returns a client. It makes no call.
 func New(o Options) (*Client, error) {
 	if o.Publisher == "" {
@@ -84,9 +87,9 @@ func New(o Options) (*Client, error) {
 		o.BodyIdleTimeout = DefaultTimeout
 	}
 	switch {
-	case !guid.MatchString(o.Tenant):
+	case !IsGUID(o.Tenant):
 		return nil, fmt.Errorf("tenant %q is not a GUID", o.Tenant)
-	case !guid.MatchString(o.Publisher):
+	case !IsGUID(o.Publisher):
 		return nil, fmt.Errorf("publisher identifier %q is not a GUID", o.Publisher)
 	case o.APIURL == nil:
 		return nil, errors.New("no API URL")

@@ -39,7 +39,12 @@ func NewHTTPClient(o TransportOptions) *http.Client {
 	}
 	proxy := http.ProxyFromEnvironment
 	if o.ProxyURL != nil {
-		proxy = http.ProxyURL(o.ProxyURL)
+		proxy = func(r *http.Request) (*url.URL, error) {
+			if isLoopback(r.URL.Hostname()) { // as with the environment's: plain http is permitted there only because it stays here
+				return nil, nil
+			}
+			return o.ProxyURL, nil
+		}
 	}
 	return WithoutRedirects(&http.Client{
 		Transport: &http.Transport{

@@ -85,6 +85,19 @@ func TestHTTPClientTimesOutOnTheHeaderOnly(t *testing.T) {
 	}
 }
 
+// Plain http is permitted to loopback without more ado, so what goes there must not pass a proxy.
+func TestHTTPClientPassesNoProxyOnTheWayToLoopback(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") }))
+	defer proxy.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	res, err := o365.NewHTTPClient(o365.TransportOptions{ProxyURL: parse(t, proxy.URL)}).Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+}
+
 func TestHTTPClientUsesTheProxy(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "by proxy to "+r.URL.Host)

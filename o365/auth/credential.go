@@ -41,7 +41,7 @@ func ClientSecret(value string) Credential {
 // ClientSecretFile is a secret in a file, white space around it aside. The file
 // may be replaced at any time.
 func ClientSecretFile(path string) Credential {
-	return clientSecret(func() (string, error) { return readSecret(path) })
+	return clientSecret(func() (string, error) { return ReadSecret(path) })
 }
 
 // A clientSecret reads the secret.
@@ -83,7 +83,8 @@ func (r request) post(ctx context.Context, secret string, proof url.Values) (*oa
 // maxSecretFile is far more than any secret; a wrong path may be a large file.
 const maxSecretFile = 64 << 10 // bytes
 
-func readSecret(path string) (string, error) {
+// ReadSecret reads a secret from a file, without the white space around it.
+func ReadSecret(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -96,9 +97,9 @@ func readSecret(path string) (string, error) {
 	secret := strings.TrimSpace(string(text))
 	switch {
 	case secret == "":
-		return "", errors.New(path + " is empty")
+		return "", errors.New("it is empty")
 	case len(text) > maxSecretFile:
-		return "", fmt.Errorf("%s is larger than %d bytes", path, maxSecretFile)
+		return "", fmt.Errorf("it is larger than %d bytes", maxSecretFile)
 	}
 	return secret, nil
 }

@@ -172,16 +172,7 @@ func (c *Collector) Stop() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		c.group.Wait()
-		c.record(c.queue.takeSettled())
-		if err := c.ledger.Flush(); err != nil {
-			c.log.Error(err.Error())
-		}
-		if err := c.ledger.Close(); err != nil {
-			c.log.Error("closing the db: " + err.Error())
-		}
-		c.queue.free()
-		c.http.CloseIdleConnections()
+		_ = c.contained("stopping", func(context.Context) { c.end() })
 	}()
 	select {
 	case <-ended:
@@ -189,6 +180,19 @@ func (c *Collector) Stop() {
 	case <-time.After(stopTimeout):
 		c.log.Error("stopping takes longer than it should: the disk of the db may be slow", "db", c.cfg.DB)
 	}
+}
+
+func (c *Collector) end() {
+	c.group.Wait()
+	c.record(c.queue.takeSettled())
+	if err := c.ledger.Flush(); err != nil {
+		c.log.Error(err.Error())
+	}
+	if err := c.ledger.Close(); err != nil {
+		c.log.Error("closing the db: " + err.Error())
+	}
+	c.queue.free()
+	c.http.CloseIdleConnections()
 }
 
 // keep writes what has settled into the ledger, and the ledger to the disk.
@@ -204,7 +208,9 @@ func (c *Collector) keep(ctx context.Context) {
 		c.record(c.queue.takeSettled())
 		if err := c.ledger.Flush(); err != nil {
 			if c.ledgerTrouble.report(err, "free disk space or mend the permissions; meanwhile collecting goes on, and a restart would repeat records") {
-				c.group.Go(func() { c.announce(ctx, &normalize.Notice{Kind: noticeLedgerUnwritable, Reason: err.Error()}, nil) })
+				c.run("announcing", func(ctx context.Context) {
+					c.announce(ctx, &normalize.Notice{Kind: noticeLedgerUnwritable, Reason: err.Error()}, nil)
+				})
 			}
 			continue
 		}

@@ -21,8 +21,9 @@ type stats struct {
 // summary is the line at the end of a run.
 func (s *stats) summary() []any {
 	return []any{
-		"blobs_listed", s.BlobsListed.Load(), "blobs_settled", s.BlobsSettled.Load(), "blobs_lost", s.BlobsLost.Load(),
+		"blobs_listed", s.BlobsListed.Load(), "blobs_fetched", s.BlobsFetched.Load(), "blobs_settled", s.BlobsSettled.Load(), "blobs_lost", s.BlobsLost.Load(),
 		"records", s.Records.Load(), "unreadable", s.Unreadable.Load(), "repeated", s.Repeated.Load(),
 		"fetch_failures", s.FetchFailures.Load(), "list_failures", s.ListFailures.Load(),
+		"gaps", s.Gaps.Load(), "notices", s.Notices.Load(), "panics", s.Panics.Load(),
 	}
 }

@@ -7,6 +7,7 @@ package config
 import (
 	"crypto/x509"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"in_office365/normalize"
 	"in_office365/normalize/schema"
 	"in_office365/o365"
+	"in_office365/o365/auth"
 )
 
 // Getter reads one key of the stanza; an absent key and an empty one are both "".
@@ -50,7 +52,8 @@ type Config struct {
 	Settle        time.Duration
 	Notices       bool
 
-	Record normalize.Options // format, separator, nulls, name_value, expand_json, max_keys, raw_key, event_tag, phcustid, schema_file, redact_dlp
+	Record     normalize.Options // format, separator, nulls, name_value, expand_json, max_keys, raw_key, event_tag, phcustid, redact_dlp
+	SchemaFile string
 
 	HTTPProxy     *url.URL // nil: from the environment
 	CAFile        string
@@ -88,8 +91,6 @@ func (s Start) String() string {
 // swallows the machine.
 const (
 	DefaultCloud        = "enterprise"
-	DefaultTokenPath    = "/oauth2/v2.0/token"
-	TokenPathV1         = "/oauth2/token"
 	DefaultStart        = o365.Retention
 	DefaultPollInterval = time.Minute
 	DefaultDB           = "office365.db"
@@ -106,7 +107,7 @@ const (
 	MaxRateLimit  = 1_000_000
 	MinBatchSize  = 64_000
 	MaxBatchSize  = 256_000_000
-	MaxBufferSize = 4_000_000_000
+	MaxBufferSize = 2_000_000_000
 	MinRecordSize = 16_000
 	MaxRecordSize = 256_000_000
 	MaxMaxKeys    = 65_535
@@ -137,7 +138,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %q %s: %s", e.Key, e.Value, e.Problem, e.Allowed)
 }
 
-// Parse reads, completes and checks the stanza. It opens files that keys name, and nothing else. The error is an [*Error].
+// Parse reads, completes and checks the stanza. It opens files that keys name, and nothing else. The error is one line that names the
+// key and what is allowed.
 func Parse(stanza Getter) (*Config, error) {
 	r := &reader{stanza: stanza}
 	for _, key := range notYet {
@@ -177,6 +179,7 @@ func Parse(stanza Getter) (*Config, error) {
 	c.DedupWindow = r.durationOrOff("dedup_window", DefaultDedupWindow, time.Second, o365.Retention)
 	c.Settle = r.duration("settle", DefaultSettle, time.Second, 10*time.Minute)
 	c.Notices = r.boolean("notices", true)
+	c.SchemaFile = r.get("schema_file")
 	r.record(&c.Record)
 	r.proxy(c)
 	r.certificates(c)
@@ -196,11 +199,8 @@ func (r *reader) secret(c *Config) {
 	case c.ClientSecret != "" && c.ClientSecretFile != "":
 		r.fail("client_secret", "", "and client_secret_file are both set", allowed)
 	case c.ClientSecretFile != "":
-		b, err := os.ReadFile(c.ClientSecretFile)
-		if err != nil {
-			r.fail("client_secret_file", c.ClientSecretFile, "cannot be read ("+pathless(err)+")", "a file that holds the client secret and that Fluent Bit's user may read")
-		} else if strings.TrimSpace(string(b)) == "" {
-			r.fail("client_secret_file", c.ClientSecretFile, "is empty", "a file that holds the client secret")
+		if _, err := auth.ReadSecret(c.ClientSecretFile); err != nil {
+			r.fail("client_secret_file", c.ClientSecretFile, "cannot be used ("+pathless(err)+")", "a file that holds the client secret and that Fluent Bit's user may read")
 		}
 	}
 }
@@ -216,10 +216,10 @@ func (r *reader) endpoints(c *Config) {
 	c.Login = r.endpoint("authentication_endpoint", cloud.LoginURL, c.AllowInsecure)
 	c.API = r.endpoint("api_endpoint", cloud.APIURL, c.AllowInsecure)
 	c.Audience = r.text("audience", cloud.Audience)
-	path := r.text("token_path", DefaultTokenPath)
+	path := r.text("token_path", auth.TokenPathV2)
 	c.TokenPath = "/" + strings.Trim(path, "/")
-	if c.TokenPath != DefaultTokenPath && c.TokenPath != TokenPathV1 {
-		r.fail("token_path", path, "is not known", TokenPathV1+" (v1) or "+DefaultTokenPath+" (v2)")
+	if c.TokenPath != auth.TokenPathV1 && c.TokenPath != auth.TokenPathV2 {
+		r.fail("token_path", path, "is not known", auth.TokenPathV1+" (v1) or "+auth.TokenPathV2+" (v2)")
 	}
 }
 
@@ -235,7 +235,7 @@ func (r *reader) record(o *normalize.Options) {
 	if strings.EqualFold(o.EventTag, "off") { // Fluent Bit hands an empty value over as an absent key, so empty cannot say it
 		o.EventTag = ""
 	}
-	o.PhCustID = int64(r.number("phcustid", normalize.DefaultPhCustID, 1, 1<<53))
+	o.PhCustID = int64(r.number("phcustid", normalize.DefaultPhCustID, 1, math.MaxInt32))
 	o.RedactDLP = r.boolean("redact_dlp", false)
 	o.Names = r.schemaFile("schema_file")
 	if r.err != nil {
@@ -275,7 +275,7 @@ func (r *reader) proxy(c *Config) {
 		full = "http://" + full
 	}
 	u, err := url.Parse(full)
-	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
+	if err != nil || u.Hostname() == "" || !validPort(u) || (u.Scheme != "http" && u.Scheme != "https") || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		r.fail("http_proxy", redactUserinfo(v), "is not a proxy's address", "host:port or http://host:port, with user:password@ before the host where the proxy asks for it")
 		return
 	}

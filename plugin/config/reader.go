@@ -13,6 +13,9 @@ import (
 	"in_office365/o365"
 )
 
+// clockTolerance is how far the local clock may be behind.
+const clockTolerance = 24 * time.Hour
+
 // reader takes values out of a stanza and remembers the first that cannot be used, so that Parse reads as a list.
 type reader struct {
 	stanza Getter
@@ -42,28 +45,10 @@ func (r *reader) guid(key, allowed string, required bool) string {
 	switch {
 	case v == "" && required:
 		r.fail(key, "", "is missing", allowed)
-	case v != "" && !isGUID(v):
+	case v != "" && !o365.IsGUID(v):
 		r.fail(key, v, "is not a GUID", allowed)
 	}
 	return strings.ToLower(v)
-}
-
-func isGUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case '0' <= c && c <= '9', 'a' <= c && c <= 'f', 'A' <= c && c <= 'F':
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 func (r *reader) boolean(key string, fallback bool) bool {
@@ -130,13 +115,17 @@ func (r *reader) size(key string, fallback, least, most int) int {
 }
 
 func (r *reader) duration(key string, fallback, least, most time.Duration) time.Duration {
+	return r.durationOr(key, fallback, least, most, "")
+}
+
+func (r *reader) durationOr(key string, fallback, least, most time.Duration, orElse string) time.Duration {
 	v := r.get(key)
 	if v == "" {
 		return fallback
 	}
 	d, err := parseDuration(v)
 	if err != nil || d < least || d > most {
-		r.fail(key, v, "is not a duration in range", fmt.Sprintf("a duration such as 30s, 5m, 24h or 7d, from %s to %s", shortDuration(least), shortDuration(most)))
+		r.fail(key, v, "is not a duration in range", fmt.Sprintf("a duration such as 30s, 5m, 24h or 7d, from %s to %s%s", shortDuration(least), shortDuration(most), orElse))
 		return fallback
 	}
 	return d
@@ -147,7 +136,7 @@ func (r *reader) durationOrOff(key string, fallback, least, most time.Duration) 
 	case "off", "false", "no":
 		return 0
 	default:
-		return r.duration(key, fallback, least, most)
+		return r.durationOr(key, fallback, least, most, ", or off")
 	}
 }
 
@@ -222,6 +211,9 @@ func (r *reader) start(key string) Start {
 		return Start{}
 	}
 	if t, err := time.Parse(time.RFC3339, strings.ToUpper(v)); err == nil {
+		if t.After(time.Now().Add(clockTolerance)) {
+			r.fail(key, v, "lies in the future", "a time that has passed, or now")
+		}
 		return Start{Time: t.UTC()}
 	}
 	if d, err := parseDuration(v); err == nil && d >= 0 && d <= o365.Retention {
@@ -252,18 +244,24 @@ func (r *reader) endpoint(key, fallback string, allowInsecure bool) *url.URL {
 	}
 	u, err := url.Parse(full)
 	switch {
-	case err != nil || o365.CheckEndpoint(u, true) != nil:
+	case err != nil || o365.CheckEndpoint(u, true) != nil || !validPort(u) || strings.Trim(u.Path, "/") != "":
 		r.fail(key, redactUserinfo(v), "is not a host", "a host name such as "+strings.TrimPrefix(fallback, "https://")+", with or without https://")
 		return nil
 	case o365.CheckEndpoint(u, allowInsecure) != nil:
 		r.fail(key, v, "is plain http", "https, since the credential travels there; allow_insecure on permits http")
 	}
-	u.Path = strings.TrimRight(u.Path, "/")
+	u.Path = ""
 	return u
 }
 
-// redactUserinfo hides what stands before an @ in an address that could not be parsed, as it may be a password.
+func validPort(u *url.URL) bool {
+	_, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil
+}
+
+// redactUserinfo hides what may be a password or a key in an address that could not be used: what stands before an @ or behind a ?.
 func redactUserinfo(address string) string {
+	address, _, _ = strings.Cut(address, "?")
 	if i := strings.LastIndexByte(address, '@'); i >= 0 {
 		return "***@" + address[i+1:]
 	}

@@ -49,6 +49,9 @@ func (c *Config) Summary() []any {
 	if len(c.Record.ExpandJSON) > 0 {
 		pairs = append(pairs, "expand_json", strings.Join(c.Record.ExpandJSON, ","))
 	}
+	if c.SchemaFile != "" {
+		pairs = append(pairs, "schema_file", c.SchemaFile)
+	}
 	if c.Record.RawKey != "" {
 		pairs = append(pairs, "raw_key", c.Record.RawKey)
 	}

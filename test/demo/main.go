@@ -63,7 +63,7 @@ func run(ctx context.Context, plugin, testHost, fluentBit string) error {
 	if err != nil {
 		return err
 	}
-	h, err := prepare(dir, plugin, testHost, fluentBit, url)
+	h, err := prepare(ctx, dir, plugin, testHost, fluentBit, url)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ type host struct {
 	next    func([]byte) (e events.Event, rest []byte, err error) // events.ErrShort: there is no whole event yet
 }
 
-func prepare(dir, plugin, testHost, fluentBit, url string) (*host, error) {
+func prepare(ctx context.Context, dir, plugin, testHost, fluentBit, url string) (*host, error) {
 	stanza := [][2]string{
 		{"tenant_id", tenant.DefaultID},
 		{"client_id", tenant.DefaultClientID},
@@ -115,7 +115,7 @@ func prepare(dir, plugin, testHost, fluentBit, url string) (*host, error) {
 			args = append(args, flag, pair[0]+"="+pair[1])
 			flag = "--set"
 		}
-		return &host{"the minimal host, as no Fluent Bit was found", exec.Command(testHost, append(args, plugin)...), output, events.Next}, nil
+		return &host{"the minimal host, as no Fluent Bit was found", exec.CommandContext(ctx, testHost, append(args, plugin)...), output, events.Next}, nil
 	}
 	config := "service:\n  flush: 1\npipeline:\n  inputs:\n    - name: office365\n      tag: OFFICE365_EVENT_DATA\n"
 	for _, pair := range stanza {
@@ -126,12 +126,12 @@ func prepare(dir, plugin, testHost, fluentBit, url string) (*host, error) {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	version, err := exec.Command(fluentBit, "--version").Output()
+	version, err := exec.CommandContext(ctx, fluentBit, "--version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fluentBit, err)
 	}
 	name, _, _ := strings.Cut(string(version), "\n")
-	return &host{name, exec.Command(fluentBit, "-e", plugin, "-c", path), output, nextLine}, nil
+	return &host{name, exec.CommandContext(ctx, fluentBit, "-e", plugin, "-c", path), output, nextLine}, nil
 }
 
 // nextLine reads a record of Fluent Bit's file output, one a line.
