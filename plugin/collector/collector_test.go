@@ -660,6 +660,29 @@ func TestLocalClockExpiresNothing(t *testing.T) {
 	})
 }
 
+// roundTripper is a function that answers requests.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Where a proxy takes the answers' time away, the local clock has to do.
+func TestAnswersWithoutADate(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		inner := w.transport
+		w.transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			res, err := inner.RoundTrip(r)
+			if err == nil {
+				res.Header.Del("Date")
+			}
+			return res, err
+		})
+		w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, Times: 5}, tenant.AnswerError(503, "", ""))
+		w.lastWeek(3, 3)
+		w.run(30 * time.Minute)
+		w.verdict(0)
+	})
+}
+
 // Listing, and starting, do not depend on the list of subscriptions.
 func TestListOfSubscriptionsIsNotNeeded(t *testing.T) {
 	for name, effect := range map[string]tenant.Effect{"fails": tenant.AnswerError(500, "AF50000", "internal"), "hangs": tenant.Hang()} {

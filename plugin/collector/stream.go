@@ -103,12 +103,13 @@ func (s *stream) list(ctx context.Context) {
 }
 
 // begin plans the listing of everything retrievable: on a first run as far back as start_from says, later again what an earlier run
-// may have missed. It needs the API's clock: the local one may be a day off, and what is decided here is kept.
+// may have missed. It waits for the API's clock, as the local one may be a day off, and what is decided here is kept; but not where
+// answers come without their time.
 func (s *stream) begin(ctx context.Context) bool {
 	if !s.c.client.ClockKnown() {
 		now := time.Now()
 		err := s.c.client.ListContent(ctx, s.contentType, now.Add(-time.Minute), now, func([]o365.Blob) error { return nil })
-		if !s.c.client.ClockKnown() {
+		if err != nil && !s.c.client.ClockKnown() {
 			s.trouble(ctx, &s.listing, err)
 			return false
 		}
