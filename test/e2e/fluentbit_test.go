@@ -31,6 +31,21 @@ func fluentBitBinary(t *testing.T) string {
 	return path
 }
 
+// endsWithoutAnInput says whether this Fluent Bit ends when an input fails to start. Before v4.0.3 it went on without it
+// (v3.0.7 src/flb_input_thread.c:574).
+func endsWithoutAnInput(t *testing.T) bool {
+	t.Helper()
+	out, err := exec.Command(fluentBitBinary(t), "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var version [3]int
+	if _, err := fmt.Sscanf(string(out), "Fluent Bit v%d.%d.%d", &version[0], &version[1], &version[2]); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return slices.Compare(version[:], []int{4, 0, 3}) >= 0
+}
+
 // fluentBit is a running process.
 type fluentBit struct {
 	t    *testing.T

@@ -145,8 +145,10 @@ func TestFluentBitStopsAtABadConfiguration(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			f := startFluentBit(t, configure(t, dir, map[string]keys{"t": stanza("http://127.0.0.1:1", dir, tc.keys)}))
-			f.wait()
-			if f.cmd.ProcessState.ExitCode() == 0 {
+			until(t, "the error", func() bool { return strings.Contains(f.log.String(), "cannot start: ") })
+			if !endsWithoutAnInput(t) {
+				f.terminate()
+			} else if f.wait(); f.cmd.ProcessState.ExitCode() == 0 {
 				t.Error("Fluent Bit ended well")
 			}
 			var lines []string
