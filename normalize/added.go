@@ -94,7 +94,7 @@ func topMember(name []byte) int {
 	return topMembers
 }
 
-// findTopMembers notes the last non-null one of each.
+// findTopMembers notes the last non-null one of each, as flattenRecord does.
 func (e *Encoder) findTopMembers() {
 	e.top = [topMembers]uint32{}
 	for child, end := uint32(1), e.nodes[0].next; child < end; child = e.nodes[child].next {
@@ -104,12 +104,17 @@ func (e *Encoder) findTopMembers() {
 	}
 }
 
-// topString appends the value of a member to dst[:0]; empty if it is no string.
-func (e *Encoder) topString(dst []byte, member int) []byte {
-	if i := e.top[member]; i != noNode && e.nodes[i].kind == kindString {
-		return e.appendString(dst[:0], i)
+// topString returns the value of a member; empty if it is no string. A value that is to be decoded lies in scratch.
+func (e *Encoder) topString(scratch *[]byte, member int) []byte {
+	i := e.top[member]
+	switch n := &e.nodes[i]; {
+	case i == noNode || n.kind != kindString:
+		return nil
+	case n.flags&(flagDirty|flagRedacted) == 0:
+		return e.text(i)
 	}
-	return dst[:0]
+	*scratch = e.appendString((*scratch)[:0], i)
+	return *scratch
 }
 
 func (e *Encoder) topInteger(member int) (int64, bool) {
@@ -121,16 +126,28 @@ func (e *Encoder) topInteger(member int) (int64, bool) {
 
 // creationTime returns the zero time if the record does not tell.
 func (e *Encoder) creationTime() time.Time {
-	e.scratch = e.topString(e.scratch, topCreationTime)
-	created, _ := parseTime(e.scratch)
+	created, _ := parseTime(e.topString(&e.scratch, topCreationTime))
 	return created
 }
 
-// appendOrigin adds what every event has, also those that are no record.
-func (e *Encoder) appendOrigin(event *event, tenant, contentType string) {
-	event.text(e.added.tag, e.options.EventTag)
-	event.text(e.added.tenant, tenant)
-	event.text(e.added.contentType, contentType)
+// origin is what every event has, also those that are no record: nearly always what the event before had.
+type origin struct {
+	tenant, contentType string
+	pairs               []byte // as msgpack
+	count               int
+}
+
+func (e *Encoder) appendOrigin(to *event, tenant, contentType string) {
+	o := &e.origin
+	if o.count == 0 || o.tenant != tenant || o.contentType != contentType {
+		pairs := event{dst: o.pairs[:0]}
+		pairs.text(e.added.tag, e.options.EventTag)
+		pairs.text(e.added.tenant, tenant)
+		pairs.text(e.added.contentType, contentType)
+		*o = origin{tenant, contentType, pairs.dst, pairs.count}
+	}
+	to.dst = append(to.dst, o.pairs...)
+	to.count += o.count
 }
 
 // appendAdded adds the keys of a readable record.
@@ -150,24 +167,22 @@ func (e *Encoder) appendAdded(event *event, src *Source) {
 
 	recordType, ok := e.topInteger(topRecordType)
 	if ok {
-		event.text(e.added.recordType, e.options.Names.RecordType(recordType))
+		event.known(e.added.recordType, e.options.Names.RecordType(recordType))
 	} else {
 		recordType = -1
 	}
 	if v, ok := e.topInteger(topUserType); ok {
-		event.text(e.added.userType, e.options.Names.UserType(v))
+		event.known(e.added.userType, e.options.Names.UserType(v))
 	}
 	if v, ok := e.topInteger(topLogonType); ok {
-		event.text(e.added.logonType, e.options.Names.LogonType(v))
+		event.known(e.added.logonType, e.options.Names.LogonType(v))
 	}
-	e.decoded = e.topString(e.decoded, topWorkload)
-	e.scratch = e.topString(e.scratch, topOperation)
-	event.text(e.added.category, schema.Category(e.decoded, recordType, e.scratch))
-	event.text(e.added.outcome, e.outcome(recordType, e.scratch))
+	workload, operation := e.topString(&e.decoded, topWorkload), e.topString(&e.scratch, topOperation)
+	event.known(e.added.category, schema.Category(workload, recordType, operation))
+	event.known(e.added.outcome, e.outcome(recordType, operation))
 
 	for _, member := range [...]int{topClientIP, topClientIPAddress, topActorIPAddress} {
-		e.scratch = e.topString(e.scratch, member)
-		if addr, port, ok := parseAddress(e.scratch); ok {
+		if addr, port, ok := parseAddress(e.topString(&e.scratch, member)); ok {
 			e.scratch = addr.AppendTo(e.scratch[:0])
 			event.bytes(e.added.clientIP, e.scratch)
 			if port >= 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"strconv"
+	"unsafe"
 )
 
 // maxAddress is longer than every address with brackets, zone and port that is worth a look.
@@ -35,8 +36,24 @@ func parseAddress(s []byte) (addr netip.Addr, port int, ok bool) {
 	if i := bytes.IndexByte(host, '%'); i >= 0 {
 		host = host[:i]
 	}
-	addr, err := netip.ParseAddr(string(host))
+	if !looksLikeAddress(host) {
+		return addr, port, false
+	}
+	// ParseAddr wants a string. This one shares the memory of host, which nobody writes to meanwhile, and nothing keeps it: of a
+	// text without a zone an Addr holds only numbers, and the error, which holds the text, is dropped here.
+	addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(host), len(host)))
 	return addr.Unmap(), port, err == nil
+}
+
+// looksLikeAddress tells whether a text has only characters of addresses without a zone. It spares what else services write
+// here, such as <null>, the making of an error.
+func looksLikeAddress(host []byte) bool {
+	for _, c := range host {
+		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' || c == '.' || c == ':') {
+			return false
+		}
+	}
+	return len(host) > 0
 }
 
 // parsePort reads a colon and a port.

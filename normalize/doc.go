@@ -6,5 +6,6 @@
 //
 // The way of a record through an Encoder: tape.go parses it once into a flat list of nodes that point into its bytes; flatten.go
 // walks the nodes and gathers the values of each key in a key table (keys.go); emit.go writes the table as msgpack. All of these
-// are reused from record to record.
+// are reused from record to record. What follows from names alone, such as flat keys, is remembered in a path table (paths.go),
+// because records repeat their names.
 package normalize

@@ -1,6 +1,10 @@
 package normalize
 
-import "github.com/tinylib/msgp/msgp"
+import (
+	"math"
+
+	"github.com/tinylib/msgp/msgp"
+)
 
 // emit appends the admitted keys as pairs of a msgpack map and returns how many they are.
 func (e *Encoder) emit(dst []byte) ([]byte, int) {
@@ -9,14 +13,15 @@ func (e *Encoder) emit(dst []byte) ([]byte, int) {
 		if k.overflow {
 			continue
 		}
-		dst = msgp.AppendStringFromBytes(dst, e.keys.name(k))
-		texts := e.mixed(k)
-		if k.array || k.count > 1 {
-			dst = msgp.AppendArrayHeader(dst, k.count)
+		dst = append(dst, e.paths.encodedKey(k.path)...)
+		if k.count == 1 && !k.array {
+			dst = e.appendValue(dst, k.first, false)
+			continue
 		}
-		for v, left := k.first, k.count; left > 0; left-- {
-			dst = e.appendValue(dst, e.keys.values[v], texts)
-			v = e.keys.values[v].next
+		texts := e.mixed(k)
+		dst = msgp.AppendArrayHeader(dst, k.count)
+		for v := range e.keys.values(k) {
+			dst = e.appendValue(dst, v, texts)
 		}
 	}
 	return dst, e.admitted
@@ -57,14 +62,13 @@ func (f *flattener) mixed(k *key) bool {
 		return false
 	}
 	common := typeNil
-	for v, left := k.first, k.count; left > 0; left-- {
-		if t := f.typeOf(f.keys.values[v]); t != typeNil {
+	for v := range f.keys.values(k) {
+		if t := f.typeOf(v); t != typeNil {
 			if common != typeNil && t != common {
 				return true
 			}
 			common = t
 		}
-		v = f.keys.values[v].next
 	}
 	return false
 }
@@ -72,6 +76,8 @@ func (f *flattener) mixed(k *key) bool {
 func (e *Encoder) appendValue(dst []byte, v value, asText bool) []byte {
 	n := &e.nodes[v.node]
 	switch {
+	case n.kind == kindString && v.form <= formText && n.flags&(flagDirty|flagRedacted) == 0: // most values
+		return appendMsgpackString(dst, e.source(n.flags)[n.off:n.end])
 	case n.kind == kindNull:
 		return msgp.AppendNil(dst)
 	case n.kind == kindString && v.form != formInteger && v.form != formBoolean:
@@ -100,10 +106,25 @@ func (e *Encoder) appendValue(dst []byte, v value, asText bool) []byte {
 	return msgp.AppendStringFromBytes(dst, text)
 }
 
-func (e *Encoder) appendStringValue(dst []byte, i uint32) []byte {
-	if e.nodes[i].flags&(flagDirty|flagRedacted) == 0 {
-		return msgp.AppendStringFromBytes(dst, e.text(i))
+// appendMsgpackString is msgp.AppendStringFromBytes, without its growing of dst for texts of the usual length.
+func appendMsgpackString(dst, text []byte) []byte {
+	const (
+		maxFixed = 31   // bytes of a fixstr
+		fixed    = 0xa0 // its type, with the length in it
+		short    = 0xd9 // the type str 8
+	)
+	switch {
+	case len(text) <= maxFixed:
+		dst = append(dst, fixed|byte(len(text)))
+	case len(text) <= math.MaxUint8:
+		dst = append(dst, short, byte(len(text)))
+	default:
+		return msgp.AppendStringFromBytes(dst, text)
 	}
+	return append(dst, text...)
+}
+
+func (e *Encoder) appendStringValue(dst []byte, i uint32) []byte {
 	e.scratch = e.appendString(e.scratch[:0], i)
 	return msgp.AppendStringFromBytes(dst, e.scratch)
 }
@@ -119,19 +140,16 @@ func (e *Encoder) appendOverflow(dst []byte) []byte {
 		if dst[len(dst)-1] != '{' {
 			dst = append(dst, ',')
 		}
-		dst = append(appendQuoted(dst, e.keys.name(k)), ':')
+		dst = append(appendQuoted(dst, e.paths.flatKey(k.path)), ':')
 		texts := e.mixed(k)
 		array := k.array || k.count > 1
 		if array {
 			dst = append(dst, '[')
 		}
-		for v, left := k.first, k.count; left > 0; left-- {
-			dst = e.appendOverflowValue(dst, e.keys.values[v], texts)
-			if left > 1 {
-				dst = append(dst, ',')
-			}
-			v = e.keys.values[v].next
+		for v := range e.keys.values(k) {
+			dst = append(e.appendOverflowValue(dst, v, texts), ',')
 		}
+		dst = dst[:len(dst)-1] // the last comma
 		if array {
 			dst = append(dst, ']')
 		}

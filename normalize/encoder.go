@@ -76,7 +76,7 @@ type Encoder struct {
 	options Options
 	now     func() time.Time
 	added   addedKeys
-	top     [topMembers]uint32 // the nodes of members that feed time and added keys; noNode where there is none
+	origin  origin
 	id      []byte
 	scratch []byte
 	line    fortiSIEMLine
@@ -130,14 +130,10 @@ func NewEncoder(options Options) (*Encoder, error) {
 	}
 	return &Encoder{
 		flattener: flattener{
-			tape:      tape{redact: options.RedactDLP, nullsIn: options.KeepNulls},
-			keys:      newKeyTable(),
-			separator: options.Separator,
-			columns:   options.NameValueColumns,
-			maxKeys:   options.MaxKeys,
-			expand:    expand,
-			reserved:  reserved,
-			suffix:    []byte{options.Separator, 't', 'e', 'x', 't'},
+			tape:    tape{redact: options.RedactDLP, nullsIn: options.KeepNulls},
+			paths:   newPathTable(options.Separator, expand, reserved),
+			columns: options.NameValueColumns,
+			maxKeys: options.MaxKeys,
 		},
 		options: options,
 		now:     options.Now,
@@ -155,13 +151,16 @@ func (e *Encoder) AppendRecord(dst, record []byte, src *Source) ([]byte, Info) {
 	if src == nil {
 		src = &Source{}
 	}
-	e.findTopMembers()
+	if e.options.Format == FormatFlat {
+		e.flattenRecord()
+	} else {
+		e.findTopMembers()
+	}
 	when := e.eventTime(e.creationTime(), src.Created)
 
 	event := beginEvent(dst, when)
 	switch e.options.Format {
 	case FormatFlat:
-		e.flattenRecord()
 		var count int
 		event.dst, count = e.emit(event.dst)
 		event.count += count
@@ -234,14 +233,15 @@ func (e *Encoder) release() {
 	if cap(e.nodes) > keptNodes {
 		e.nodes = nil
 	}
-	if cap(e.keys.values) > keptNodes {
-		e.keys = newKeyTable()
+	if cap(e.keys.more) > keptNodes || cap(e.keys.keys) > keptNodes {
+		e.keys = keyTable{}
 	}
-	for _, buffer := range []*[]byte{&e.texts, &e.names, &e.decoded, &e.scratch, &e.path} {
+	for _, buffer := range []*[]byte{&e.texts, &e.names, &e.decoded, &e.scratch} {
 		if cap(*buffer) > keptBytes {
 			*buffer = nil
 		}
 	}
+	e.paths.release()
 	e.line.release()
 }
 
@@ -280,10 +280,13 @@ func (e *event) bytes(name string, value []byte) {
 }
 
 // text adds a pair unless its value is empty.
-func (e *event) text(name, value string) {
+func (e *event) text(name, value string) { e.known(name, strings.ToValidUTF8(value, replacement)) }
+
+// known is text for a value of the tables, which is valid UTF-8.
+func (e *event) known(name, value string) {
 	if value != "" {
 		e.key(name)
-		e.dst = msgp.AppendString(e.dst, strings.ToValidUTF8(value, replacement))
+		e.dst = msgp.AppendString(e.dst, value)
 	}
 }
 

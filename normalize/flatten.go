@@ -12,17 +12,13 @@ const longKeyWork = 1 << 20
 // flattener walks the nodes of one record and gathers the values of its flat keys.
 type flattener struct {
 	tape
-	keys keyTable
+	keys  keyTable
+	paths pathTable
 
-	separator   byte
-	columns     bool // option NameValueColumns
+	top         [topMembers]uint32 // the nodes of members that feed time and added keys; noNode where there is none
+	columns     bool               // option NameValueColumns
 	maxKeys     int
-	expand      map[string]struct{}
-	reserved    map[string]struct{}
-	suffix      []byte // of the keys that hold values of the wrong type: separator, "text"
-	path        []byte // the flat key of where the walk is
-	nameAt      int    // where the last name in path begins
-	depth       int    // how many names path has
+	number      uint64 // of the record, distinct within the encoder
 	admitted    int    // keys that do not go to the overflow
 	overflowing int    // keys that do
 	longKeys    int    // what is left of longKeyWork
@@ -36,7 +32,7 @@ type flattener struct {
 // every element is an object that gives the same keys, each once. It compares each element with the one before it, by numbering
 // elements and leaving the number with the keys.
 type joinability struct {
-	depth   int    // how many names the path of the outermost array has
+	depth   uint32 // how many names the path of the outermost array has
 	columns bool   // there are columns at all
 	broken  bool   // they cannot be joined
 	several bool   // inside an array of several elements
@@ -47,73 +43,63 @@ type joinability struct {
 	before  int    // keys the element before it gave
 }
 
+// flattenRecord gathers the record's keys, and on the way its top members.
 func (f *flattener) flattenRecord() {
 	f.keys.reset()
-	f.path, f.nameAt, f.depth = f.path[:0], 0, 0
+	f.number++
 	f.admitted, f.overflowing, f.longKeys = 0, 0, longKeyWork
 	f.arrays, f.join = 0, joinability{}
-	f.flatten(0, 1)
-}
-
-// enter extends the path by a name; leave(enter(...)) undoes it.
-func (f *flattener) enter(name []byte) (mark [2]int) {
-	mark = [2]int{len(f.path), f.nameAt}
-	if f.depth > 0 {
-		f.path = append(f.path, f.separator)
-	}
-	f.depth++
-	f.nameAt = len(f.path)
-	f.path = append(f.path, name...)
-	for i, c := range f.path[f.nameAt:] {
-		if c == '.' || c == ' ' || c == f.separator {
-			f.path[f.nameAt+i] = '_'
+	f.top = [topMembers]uint32{}
+	member := uint32(rootPath)
+	for child, end := uint32(1), f.nodes[0].next; child < end; child = f.nodes[child].next {
+		member = f.paths.child(rootPath, member, f.name(child))
+		if top := f.paths.paths[member].top; top < topMembers && f.nodes[child].kind != kindNull {
+			f.top[top] = child
 		}
+		f.flatten(child, member, 2)
 	}
-	return mark
 }
 
-func (f *flattener) leave(mark [2]int) {
-	f.path, f.nameAt = f.path[:mark[0]], mark[1]
-	f.depth--
-}
-
-// flatten adds the values of node i, whose key is the path. A container is on the given level; the record is level 1.
-func (f *flattener) flatten(i uint32, level int) {
+// flatten adds the values of node i, which is at a path. A container is on the given level; the record is level 1.
+func (f *flattener) flatten(i, at uint32, level int) {
 	n := &f.nodes[i]
-	switch n.kind {
-	case kindNull:
-		if f.nullsIn {
-			f.add(i, formPlain)
-		}
-	case kindString:
-		if root := f.expanded(i, level); root != noNode {
-			f.flatten(root, level)
-			return
-		}
-		f.add(i, formPlain)
-	case kindObject, kindArray:
-		switch {
-		case n.flags&flagEmpty != 0:
-		case level > MaxDepth || f.tooLong(i):
-			f.add(i, formText)
-		case n.kind == kindObject:
-			f.flattenObject(i, level)
-		case level < MaxDepth && f.isNameValueList(i):
-			f.flattenNameValueList(i, level)
-		default:
-			f.flattenArray(i, level)
-		}
+	switch {
+	case n.kind == kindObject || n.kind == kindArray:
+		f.flattenContainer(i, at, level)
+	case n.kind == kindNull && !f.nullsIn:
 	default:
-		f.add(i, formPlain)
+		if f.paths.paths[at].expand {
+			if root := f.expanded(i, at, level); root != noNode {
+				f.flattenContainer(root, at, level)
+				return
+			}
+		}
+		f.add(i, at, formPlain)
+	}
+}
+
+func (f *flattener) flattenContainer(i, at uint32, level int) {
+	n := &f.nodes[i]
+	switch {
+	case n.flags&flagEmpty != 0:
+	case level > MaxDepth || f.tooLong(i, at):
+		f.add(i, at, formText)
+	case n.kind == kindObject:
+		f.flattenObject(i, at, level)
+	case level < MaxDepth && f.isNameValueList(i, at):
+		f.flattenNameValueList(i, at, level)
+	default:
+		f.flattenArray(i, at, level)
 	}
 }
 
 // tooLong tells whether the keys in a container would be too long and too many.
-func (f *flattener) tooLong(i uint32) bool {
-	if len(f.path) <= MaxKeyBytes {
+func (f *flattener) tooLong(i, at uint32) bool {
+	length := f.paths.keyLength(at)
+	if length <= MaxKeyBytes {
 		return false
 	}
-	work := len(f.path) * int(f.nodes[i].next-i)
+	work := length * int(f.nodes[i].next-i)
 	if work > f.longKeys {
 		return true
 	}
@@ -123,21 +109,18 @@ func (f *flattener) tooLong(i uint32) bool {
 
 // Nodes may move whenever something is expanded: the loops below read them anew.
 
-func (f *flattener) flattenObject(i uint32, level int) {
+func (f *flattener) flattenObject(i, at uint32, level int) {
+	member := uint32(rootPath)
 	for child, end := i+1, f.nodes[i].next; child < end; child = f.nodes[child].next {
-		mark := f.enter(f.name(child))
-		f.flatten(child, level+1)
-		f.leave(mark)
+		member = f.paths.child(at, member, f.name(child))
+		f.flatten(child, member, level+1)
 	}
 }
 
-// expanded parses the string node i if its key is to be expanded and it is JSON, and returns the root of that JSON.
-func (f *flattener) expanded(i uint32, level int) (root uint32) {
+// expanded parses the string node i if the flat key of its path is to be expanded and it is JSON, and returns the root of that JSON.
+func (f *flattener) expanded(i, at uint32, level int) (root uint32) {
 	n := &f.nodes[i]
-	if len(f.expand) == 0 || level > MaxDepth || n.kind != kindString || n.flags&flagRedacted != 0 {
-		return noNode
-	}
-	if _, ok := f.expand[string(f.path)]; !ok {
+	if !f.paths.paths[at].expand || level > MaxDepth || n.kind != kindString || n.flags&flagRedacted != 0 {
 		return noNode
 	}
 	f.decoded = f.appendString(f.decoded[:0], i)
@@ -165,10 +148,10 @@ func (f *flattener) expanded(i uint32, level int) (root uint32) {
 }
 
 // flattenArray adds the columns of an array of objects, and the values of an array of scalars.
-func (f *flattener) flattenArray(i uint32, level int) {
+func (f *flattener) flattenArray(i, at uint32, level int) {
 	outermost := f.arrays == 0
 	if outermost {
-		f.join = joinability{element: f.join.element, depth: f.depth}
+		f.join = joinability{element: f.join.element, depth: f.paths.paths[at].depth}
 	} else if f.join.several {
 		f.join.broken = true // one of several elements holds an array
 	}
@@ -181,22 +164,22 @@ func (f *flattener) flattenArray(i uint32, level int) {
 	for child, end := i+1, f.nodes[i].next; child < end; child = f.nodes[child].next {
 		root := child
 		if f.nodes[child].kind == kindString {
-			if root = f.expanded(child, level+1); root == noNode {
-				f.add(child, formPlain)
+			if root = f.expanded(child, at, level+1); root == noNode {
+				f.add(child, at, formPlain)
 				continue
 			}
 		}
 		if f.nodes[root].kind != kindObject {
-			f.flatten(root, level+1)
+			f.flatten(root, at, level+1)
 			continue
 		}
 		if !several || f.join.broken {
-			f.flatten(root, level+1)
+			f.flatten(root, at, level+1)
 			continue
 		}
 		f.join.inside, f.join.count = true, 0
 		f.join.element++
-		f.flatten(root, level+1)
+		f.flatten(root, at, level+1)
 		f.join.inside = false
 		if !f.join.first && f.join.count != f.join.before {
 			f.join.broken = true
@@ -206,7 +189,7 @@ func (f *flattener) flattenArray(i uint32, level int) {
 	f.arrays--
 	f.join.several = outer
 	if outermost && f.join.columns && f.join.broken {
-		f.add(i, formText)
+		f.add(i, at, formText)
 	}
 }
 
@@ -224,8 +207,8 @@ func (f *flattener) hasSeveral(i uint32) bool {
 
 // isNameValueList tells whether an array is a list of names and values that become keys. Under DetectedValues the names are the
 // sensitive content itself.
-func (f *flattener) isNameValueList(i uint32) bool {
-	if f.columns || f.arrays > 0 || string(f.path[f.nameAt:]) == detectedValues {
+func (f *flattener) isNameValueList(i, at uint32) bool {
+	if f.columns || f.arrays > 0 || string(f.paths.name(at)) == detectedValues {
 		return false
 	}
 	elements := 0
@@ -249,8 +232,7 @@ func (f *flattener) isNameValue(i uint32) bool {
 				return false
 			}
 			named = true
-			f.decoded = f.appendString(f.decoded[:0], member)
-			if len(f.decoded) > MaxKeyBytes {
+			if len(f.listName(member)) > MaxKeyBytes {
 				return false
 			}
 		case "Value", "NewValue", "OldValue":
@@ -262,92 +244,80 @@ func (f *flattener) isNameValue(i uint32) bool {
 	return named && valued
 }
 
-func (f *flattener) flattenNameValueList(i uint32, level int) {
+func (f *flattener) flattenNameValueList(i, at uint32, level int) {
+	item := uint32(rootPath)
 	for element, end := i+1, f.nodes[i].next; element < end; element = f.nodes[element].next {
 		last := f.nodes[element].next
 		for member := element + 1; member < last; member = f.nodes[member].next {
 			if f.nodes[member].kind == kindString && isNameOrKey(f.name(member)) {
-				f.decoded = f.appendString(f.decoded[:0], member)
+				item = f.paths.child(at, item, f.listName(member))
 			}
 		}
-		mark := f.enter(f.decoded)
+		inner := uint32(rootPath)
 		for member := element + 1; member < last; member = f.nodes[member].next {
-			switch string(f.name(member)) {
+			switch name := f.name(member); string(name) {
 			case "Value":
-				f.addListValue(member, level+2)
+				f.addListValue(member, item, level+2)
 			case "NewValue", "OldValue":
-				inner := f.enter(f.name(member))
-				f.addListValue(member, level+2)
-				f.leave(inner)
+				inner = f.paths.child(item, inner, name)
+				f.addListValue(member, inner, level+2)
 			}
 		}
-		f.leave(mark)
 	}
+}
+
+// listName returns the decoded text of a string; valid until the next call.
+func (f *flattener) listName(i uint32) []byte {
+	if f.nodes[i].flags&(flagDirty|flagRedacted) == 0 {
+		return f.text(i)
+	}
+	f.decoded = f.appendString(f.decoded[:0], i)
+	return f.decoded
 }
 
 func isNameOrKey(name []byte) bool { return string(name) == "Name" || string(name) == "Key" }
 
 // addListValue adds a value of a name/value list, always a string.
-func (f *flattener) addListValue(i uint32, level int) {
+func (f *flattener) addListValue(i, at uint32, level int) {
 	switch n := &f.nodes[i]; {
 	case n.kind == kindNull, n.kind == kindString:
-		f.flatten(i, level)
+		f.flatten(i, at, level)
 	case n.flags&flagEmpty != 0:
-	case n.kind == kindObject || n.kind == kindArray:
-		if _, ok := f.expand[string(f.path)]; ok {
-			f.flatten(i, level)
-			return
-		}
-		f.add(i, formText)
+	case (n.kind == kindObject || n.kind == kindArray) && f.paths.paths[at].expand:
+		f.flatten(i, at, level)
 	default:
-		f.add(i, formText)
+		f.add(i, at, formText)
 	}
 }
 
-// add adds a value to the key that the path is. A key at the top level keeps its type: a value that cannot be brought to it goes
-// to another key.
-func (f *flattener) add(i uint32, as form) {
-	if f.depth == 1 && f.nodes[i].kind != kindNull {
-		ok := true
-		switch schema.StableType(f.path) {
-		case schema.Integer:
-			_, ok = f.integer(i)
-			as = formInteger
-		case schema.Boolean:
-			_, ok = f.boolean(i)
-			as = formBoolean
-		}
-		if !ok {
-			length := len(f.path)
-			f.path = append(f.path, f.suffix...)
-			f.addTo(f.key(), i, formText)
-			f.path = f.path[:length]
-			return
-		}
+// add adds a value to the flat key of a path.
+func (f *flattener) add(i, at uint32, as form) {
+	p := &f.paths.paths[at]
+	depth := p.depth
+	if p.stable != schema.Any && f.nodes[i].kind != kindNull {
+		at, as = f.typed(i, at)
 	}
-	f.addTo(f.key(), i, as)
-}
-
-// key returns the key that the path is, admitted or not.
-func (f *flattener) key() *key {
-	k, isNew := f.keys.find(f.path)
-	if isNew {
-		_, reserved := f.reserved[string(f.path)]
-		if reserved || len(f.path) > MaxKeyBytes || f.admitted >= f.maxKeys {
-			k.overflow = true
+	owner := f.paths.owner(at)
+	var k *key
+	if p := &f.paths.paths[owner]; p.record != f.number {
+		p.record, p.index = f.number, uint32(len(f.keys.keys))
+		overflow := p.reserved || p.keyEnd-p.key > MaxKeyBytes || f.admitted >= f.maxKeys
+		if overflow {
 			f.overflowing++
 		} else {
 			f.admitted++
 		}
+		f.keys.keys = append(f.keys.keys, key{path: owner, first: value{node: i, form: as}, count: 1, overflow: overflow})
+		k = &f.keys.keys[p.index]
+	} else {
+		k = &f.keys.keys[p.index]
+		f.keys.add(k, value{node: i, form: as})
 	}
-	return k
-}
-
-func (f *flattener) addTo(k *key, i uint32, as form) {
-	if f.arrays > 0 {
-		k.array = true
-		f.join.columns = f.join.columns || f.depth > f.join.depth
+	if f.arrays == 0 {
+		return
 	}
+	k.array = true
+	f.join.columns = f.join.columns || depth > f.join.depth
 	if j := &f.join; j.inside && !j.broken {
 		if k.element == j.element || !j.first && k.element != j.element-1 {
 			j.broken = true
@@ -355,5 +325,19 @@ func (f *flattener) addTo(k *key, i uint32, as form) {
 		k.element = j.element
 		j.count++
 	}
-	f.keys.add(k, i, as)
+}
+
+// typed returns where a value goes whose path keeps its type: if it cannot be brought to that type, to another path.
+func (f *flattener) typed(i, at uint32) (_ uint32, as form) {
+	switch f.paths.paths[at].stable {
+	case schema.Integer:
+		if _, ok := f.integer(i); ok {
+			return at, formInteger
+		}
+	case schema.Boolean:
+		if _, ok := f.boolean(i); ok {
+			return at, formBoolean
+		}
+	}
+	return f.paths.textOf(at), formText
 }

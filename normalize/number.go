@@ -34,16 +34,45 @@ func parseNumber(text []byte, integer bool) number {
 		}
 		return number{}
 	}
+	if v, ok := shortInteger(text); ok {
+		return number{form: numberInt, int: v}
+	}
 	if len(text) > maxIntegerText {
 		return number{}
 	}
-	if v, err := strconv.ParseInt(string(text), 10, 64); err == nil {
-		return number{form: numberInt, int: v}
+	if text[0] == '-' {
+		if v, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+			return number{form: numberInt, int: v}
+		}
+		return number{}
 	}
-	if v, err := strconv.ParseUint(string(text), 10, 64); err == nil {
+	v, err := strconv.ParseUint(string(text), 10, 64)
+	switch {
+	case err != nil:
+		return number{}
+	case v > math.MaxInt64:
 		return number{form: numberUint, uint: v}
 	}
-	return number{}
+	return number{form: numberInt, int: int64(v)}
+}
+
+// shortInteger reads the text of a JSON integer that is too short to overflow, as nearly all are.
+func shortInteger(text []byte) (v int64, ok bool) {
+	const maxDigits = 18 // of an int64, whatever they are
+	digits := text
+	if text[0] == '-' {
+		digits = text[1:]
+	}
+	if len(digits) > maxDigits {
+		return 0, false
+	}
+	for _, c := range digits {
+		v = 10*v + int64(c-'0')
+	}
+	if len(digits) < len(text) {
+		v = -v
+	}
+	return v, true
 }
 
 // wholeNumber reads the text of a JSON number with a fraction or an exponent as an integer, if it is one to the last digit.
@@ -118,12 +147,11 @@ func integerText(text []byte) (int64, bool) {
 	if len(text) == 0 || len(text) > maxIntegerText {
 		return 0, false
 	}
-	v, err := strconv.ParseInt(string(text), 10, 64)
-	if err != nil {
+	if end, integer, ok := skipNumber(text, 0); !ok || !integer || end < len(text) || string(text) == "-0" {
 		return 0, false
 	}
-	var buf [maxIntegerText]byte
-	return v, string(strconv.AppendInt(buf[:0], v, 10)) == string(text)
+	num := parseNumber(text, true)
+	return num.int, num.form == numberInt
 }
 
 // stringOf returns the decoded value of a string node.

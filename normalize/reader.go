@@ -1,9 +1,11 @@
 package normalize
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -327,30 +329,41 @@ const (
 // A wrong number or literal, an unknown escape, a missing value or a comma too many does not make the end uncertain.
 func (r *Reader) skipElement() (certain bool, err error) {
 	r.open = r.open[:0]
+	inObject := false
 	expect := expectValue
+	buf, i := r.buf[:r.end], r.at // what is read ahead, and where reading stands in it
 	for {
-		if err := r.need(); err != nil {
-			return false, err
+		if i == len(buf) {
+			r.at = i
+			if err := r.need(); err != nil {
+				return false, err
+			}
+			buf, i = r.buf[:r.end], r.at
 		}
-		inObject := len(r.open) > 0 && r.open[len(r.open)-1]
-		switch c := r.buf[r.at]; c {
-		case ' ', '\n', '\r', '\t':
-			r.at++
+		switch c := buf[i]; c {
+		case '"':
+			if expect == expectComma || expect == expectColon {
+				return false, nil
+			}
+			if end := stringEnd(buf, i); end > 0 {
+				i = end
+			} else {
+				r.at = i
+				if ok, err := r.skipString(); !ok {
+					return false, err
+				}
+				buf, i = r.buf[:r.end], r.at
+			}
+			if expect != expectName {
+				expect = expectComma
+				break
+			}
+			expect = expectColon
+			if i < len(buf) && buf[i] == ':' { // as nearly always
+				i++
+				expect = expectValue
+			}
 			continue
-		case '{', '[':
-			if expect != expectValue || len(r.open) == maxOpen {
-				return false, nil
-			}
-			r.open = append(r.open, c == '{')
-			if c == '{' {
-				expect = expectName
-			}
-		case '}', ']':
-			if expect == expectColon || len(r.open) == 0 || inObject != (c == '}') {
-				return false, nil
-			}
-			r.open = r.open[:len(r.open)-1]
-			expect = expectComma
 		case ',':
 			if expect == expectColon || len(r.open) == 0 {
 				return false, nil
@@ -359,56 +372,84 @@ func (r *Reader) skipElement() (certain bool, err error) {
 			if inObject {
 				expect = expectName
 			}
+			i++
+			continue
 		case ':':
 			if expect != expectColon {
 				return false, nil
 			}
 			expect = expectValue
-		case '"':
-			if expect == expectComma || expect == expectColon {
+			i++
+			continue
+		case '{', '[':
+			if expect != expectValue || len(r.open) == maxOpen {
 				return false, nil
 			}
-			if ok, err := r.skipString(); !ok {
-				return false, err
+			inObject = c == '{'
+			r.open = append(r.open, inObject)
+			if inObject {
+				expect = expectName
 			}
-			if expect == expectName {
-				expect = expectColon
-			} else {
-				expect = expectComma
+			i++
+			continue
+		case '}', ']':
+			if expect == expectColon || len(r.open) == 0 || inObject != (c == '}') {
+				return false, nil
 			}
-			if len(r.open) == 0 {
-				return true, nil
-			}
+			r.open = r.open[:len(r.open)-1]
+			inObject = len(r.open) > 0 && r.open[len(r.open)-1]
+			expect = expectComma
+			i++
+		case ' ', '\n', '\r', '\t':
+			i++
 			continue
 		default:
 			if expect != expectValue || !isAtom(c) {
 				return false, nil
 			}
+			r.at = i
 			if err := r.skipAtom(); err != nil {
 				return false, err
 			}
+			buf, i = r.buf[:r.end], r.at
 			expect = expectComma
-			if len(r.open) == 0 {
-				return true, nil
-			}
-			continue
 		}
-		r.at++
 		if len(r.open) == 0 {
+			r.at = i
 			return true, nil
 		}
 	}
+}
+
+// stringEnd returns the index behind the string whose opening quote is at b[i]; 0 if it is broken, or does not end well within b.
+func stringEnd(b []byte, i int) int {
+	for rest := b[i+1:]; len(rest) >= 8; {
+		stop := stops(binary.LittleEndian.Uint64(rest))
+		if stop == 0 {
+			rest = rest[8:]
+			continue
+		}
+		n := bits.TrailingZeros64(stop) / 8
+		if rest[n] == '"' {
+			return len(b) - len(rest) + n + 1
+		}
+		if rest[n] != '\\' || n+1 == len(rest) || rest[n+1] < ' ' {
+			return 0
+		}
+		rest = rest[n+2:]
+	}
+	return 0
 }
 
 // skipString moves r.at behind the string whose opening quote is there; not ok without an error if a control byte is in it.
 func (r *Reader) skipString() (ok bool, err error) {
 	r.at++
 	for {
-		if err := r.need(); err != nil {
-			return false, err
-		}
 		r.at, _ = plainRun(r.buf[:r.end], r.at)
 		if r.at == r.end {
+			if err := r.need(); err != nil {
+				return false, err
+			}
 			continue
 		}
 		switch r.buf[r.at] {

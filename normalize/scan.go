@@ -10,33 +10,38 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// plainRun returns the index, from i on, of the first byte that is not plain text of a JSON string: a quote, a backslash or a
-// control byte; len(b) if there is none. high tells whether a byte before it is not ASCII.
+// stops returns, of eight bytes of a JSON string, a word whose lowest bit is the high bit of the first one that is not plain text: a
+// quote, a backslash or a control byte. It is 0 if all are plain. No bit is set at the high bit of a byte that is not ASCII.
 //
-// It looks at eight bytes at a time: the lowest high bit set in each of the three tests marks the first byte that meets it
-// (https://graphics.stanford.edu/~seander/bithacks.html, "Determine if a word has a byte less than n").
+// To subtract n from each byte below 0x80 sets the high bits of those below n; the lowest one is certain, borrows only spoil what
+// is above it (https://graphics.stanford.edu/~seander/bithacks.html, "Determine if a word has a byte less than n"). With bit 1
+// flipped a quote (0x22) is just above the control bytes, which stay below 0x20, and no other byte is: one subtraction finds both.
+func stops(word uint64) uint64 {
+	below := (word ^ eachByte*2) - eachByte*('"'^2+1)
+	slash := (word ^ eachByte*'\\') - eachByte
+	return (below | slash) & highBits &^ word
+}
+
+// plainRun returns the index, from i on, of the first byte that is not plain text of a JSON string; len(b) if there is none. high
+// tells whether a byte before it is not ASCII.
 func plainRun(b []byte, i int) (end int, high bool) {
 	var seen uint64
-	for ; i+8 <= len(b); i += 8 {
-		word := binary.LittleEndian.Uint64(b[i:])
-		quote := word ^ eachByte*'"'
-		slash := word ^ eachByte*'\\'
-		stop := ((quote - eachByte) &^ quote) | ((slash - eachByte) &^ slash) | ((word - eachByte*' ') &^ word)
-		if stop &= highBits; stop != 0 {
-			n := bits.TrailingZeros64(stop) / 8
-			seen |= word & (1<<(8*n) - 1)
-			return i + n, seen&highBits != 0
+	rest := b[i:]
+	for ; len(rest) >= 8; rest = rest[8:] {
+		word := binary.LittleEndian.Uint64(rest)
+		if stop := stops(word); stop != 0 {
+			seen |= word & (stop - 1) // the bytes below the first that stops, and of that not the high bit
+			return len(b) - len(rest) + bits.TrailingZeros64(stop)/8, seen&highBits != 0
 		}
 		seen |= word
 	}
-	for ; i < len(b); i++ {
-		c := b[i]
+	for n, c := range rest {
 		if c == '"' || c == '\\' || c < ' ' {
-			break
+			return len(b) - len(rest) + n, seen&highBits != 0
 		}
 		seen |= uint64(c)
 	}
-	return i, seen&highBits != 0
+	return len(b), seen&highBits != 0
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }

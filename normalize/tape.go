@@ -1,6 +1,10 @@
 package normalize
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
 
 type kind uint8
 
@@ -89,137 +93,86 @@ func (t *tape) name(i uint32) []byte {
 
 func (t *tape) isEmpty(i uint32) bool { return t.nodes[i].flags&flagEmpty != 0 }
 
-// parsing is where parse stands.
-type parsing uint8
-
-const (
-	wantValue parsing = iota
-	wantName
-	afterValue
-	closing
-)
-
 // parse appends the nodes of one JSON text, which lies at base in its source, and returns the index where it went wrong, -1 if it
 // did not. It takes exactly the JSON of RFC 8259, with any bytes from 0x80 on within strings, at any depth.
 func (t *tape) parse(text []byte, base uint32, origin flags) (bad int) {
+	t.nodes, bad = t.appendNodes(t.nodes, text, base, origin)
+	return bad
+}
+
+// appendNodes is parse on nodes that are its own, so that they stay in registers.
+func (t *tape) appendNodes(nodes []node, text []byte, base uint32, origin flags) (_ []node, bad int) {
+	const none = ^uint32(0)
 	var (
-		nodes     = t.nodes
-		root      = uint32(len(nodes))
-		none      = ^uint32(0)
-		open      = none // the innermost container
-		redacting = none // the outermost container below DetectedValues
-		redactOne = false
-		member    = node{flags: origin} // carries the name to the value
-		state     = wantValue
+		open      = none  // the innermost container
+		inObject  = false // it is an object
+		redacting = none  // the outermost container below DetectedValues
+		redactOne = false // the next value is below DetectedValues
 		i         = 0
 	)
-	defer func() { t.nodes = nodes }()
 	for {
-		if i < len(text) && text[i] <= ' ' {
-			t.spaced = true
-			for i < len(text) && isSpace(text[i]) {
-				i++
-			}
+		// A value begins at i, in an object its name, white space aside.
+		if i = t.skipSpace(text, i); i == len(text) {
+			return nodes, i
 		}
-		if state == afterValue && open == none {
-			if i == len(text) {
-				return -1
-			}
-			return i
-		}
-		if i == len(text) {
-			return i
-		}
-		c := text[i]
-
-		switch state {
-		case wantName:
-			if c != '"' {
-				return i
+		n := node{flags: origin}
+		if inObject {
+			if text[i] != '"' {
+				return nodes, i
 			}
 			end, dirty, ok := skipString(text, i+1)
 			if !ok {
-				return end
+				return nodes, end
 			}
-			member = node{flags: origin, nameOff: base + uint32(i) + 1, nameEnd: base + uint32(end)}
+			n.nameOff, n.nameEnd = base+uint32(i)+1, base+uint32(end)
 			if dirty {
-				member.flags |= flagDirtyName
+				n.flags |= flagDirtyName
 			}
 			if t.redact && redacting == none {
 				redactOne = isDetectedValues(text[i+1:end], dirty)
 			}
-			for i = end + 1; i < len(text) && isSpace(text[i]); i++ {
-				t.spaced = true
+			if i = t.skipSpace(text, end+1); i == len(text) || text[i] != ':' {
+				return nodes, i
 			}
-			if i == len(text) || text[i] != ':' {
-				return i
+			if i = t.skipSpace(text, i+1); i == len(text) {
+				return nodes, i
 			}
-			i++
-			state = wantValue
-			continue
+		}
 
-		case afterValue:
-			isObject := nodes[open].kind == kindObject
-			switch {
-			case c == ',' && isObject:
-				state = wantName
-			case c == ',':
-				state = wantValue
-			case c == '}' && isObject, c == ']' && !isObject:
-				state = closing
-			default:
-				return i
+		c := text[i]
+		index := uint32(len(nodes))
+		n.off = base + uint32(i)
+		if c == '{' || c == '[' {
+			n.kind, n.next = kindObject, open // its parent, until it is closed
+			if c == '[' {
+				n.kind = kindArray
 			}
-			i++
-			if state != closing {
+			if redactOne {
+				redacting, redactOne = index, false
+			}
+			i = t.skipSpace(text, i+1)
+			empty := i < len(text) && text[i] == c+2 // '{'+2 is '}', '['+2 is ']'
+			if empty || c == '[' {
+				n.flags |= flagEmpty // an array until something is in it
+			}
+			nodes = append(nodes, n)
+			open, inObject = index, c == '{'
+			if !empty {
 				continue
 			}
-
-		case wantValue:
-			n := member
-			member = node{flags: origin}
-			n.off = base + uint32(i)
-			index := uint32(len(nodes))
-			if open != none && nodes[open].kind == kindObject {
-				nodes[open].flags &^= flagEmpty
-			}
-			if c == '{' || c == '[' {
-				n.kind, n.next = kindObject, open
-				if c == '[' {
-					n.kind = kindArray
-				}
-				n.flags |= flagEmpty
-				nodes = append(nodes, n)
-				open = index
-				if redactOne {
-					redacting, redactOne = index, false
-				}
-				for i++; i < len(text) && isSpace(text[i]); i++ {
-					t.spaced = true
-				}
-				if i < len(text) && text[i] == c+2 { // '{'+2 is '}', '['+2 is ']'
-					i++
-					break // it is empty, and closes at once
-				}
-				if n.kind == kindObject {
-					state = wantName
-				}
-				continue
-			}
-
+		} else {
 			var end int
 			var ok bool
-			switch {
-			case c == '"':
+			switch c {
+			case '"':
 				var dirty bool
 				end, dirty, ok = skipString(text, i+1)
-				n.kind, n.off = kindString, n.off+1
-				n.end = base + uint32(end)
+				n.kind, n.off, n.end = kindString, n.off+1, base+uint32(end)
 				if dirty {
 					n.flags |= flagDirty
 				}
 				end++
-			case c == '-' || '0' <= c && c <= '9':
+			case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 				var integer bool
 				end, integer, ok = skipNumber(text, i)
 				n.kind, n.end = kindNumber, base+uint32(end)
@@ -231,7 +184,7 @@ func (t *tape) parse(text []byte, base uint32, origin flags) (bad int) {
 				n.end = base + uint32(end)
 			}
 			if !ok {
-				return min(end, len(text))
+				return nodes, min(end, len(text))
 			}
 			if n.kind != kindNull && (redactOne || redacting != none) {
 				n.kind, n.flags = kindString, n.flags&^(flagDirty|flagInteger)|flagRedacted
@@ -239,27 +192,63 @@ func (t *tape) parse(text []byte, base uint32, origin flags) (bad int) {
 				t.hidden = true
 			}
 			redactOne = false
-			if open != none && nodes[open].kind == kindArray && (n.kind != kindNull || t.nullsIn) {
+			if !inObject && open != none && (n.kind != kindNull || t.nullsIn) {
 				nodes[open].flags &^= flagEmpty
 			}
 			n.next = index + 1
 			nodes = append(nodes, n)
-			i, state = end, afterValue
-			continue
+			i = end
 		}
 
-		// state is closing: text[i-1] closes the open container
-		n := &nodes[open]
-		parent := n.next
-		n.next, n.end = uint32(len(nodes)), base+uint32(i)
-		if open == redacting {
-			redacting = none
+		// Containers may end here; then a comma follows, or the end.
+		for {
+			i = t.skipSpace(text, i)
+			if open == none {
+				if i == len(text) {
+					return nodes, -1
+				}
+				return nodes, i
+			}
+			if i == len(text) {
+				return nodes, i
+			}
+			c := text[i]
+			if c == ',' {
+				i++
+				break
+			}
+			if inObject && c != '}' || !inObject && c != ']' {
+				return nodes, i
+			}
+			i++
+			n := &nodes[open]
+			parent := n.next
+			n.next, n.end = uint32(len(nodes)), base+uint32(i)
+			if open == redacting {
+				redacting = none
+			}
+			open, inObject = parent, parent != none && nodes[parent].kind == kindObject
+			if parent != none && !inObject && n.flags&flagEmpty == 0 {
+				nodes[parent].flags &^= flagEmpty
+			}
 		}
-		if open != root && n.flags&flagEmpty == 0 && nodes[parent].kind == kindArray {
-			nodes[parent].flags &^= flagEmpty
-		}
-		open, state = parent, afterValue
 	}
+}
+
+// skipSpace returns the index of the first byte from i on that is not white space, or len(text).
+func (t *tape) skipSpace(text []byte, i int) int {
+	if i < len(text) && text[i] <= ' ' {
+		return t.skipSpaces(text, i)
+	}
+	return i
+}
+
+func (t *tape) skipSpaces(text []byte, i int) int {
+	t.spaced = true
+	for i < len(text) && isSpace(text[i]) {
+		i++
+	}
+	return i
 }
 
 // isDetectedValues tells whether a member name, escaped or not, is the one that holds matches of data loss prevention.
@@ -277,6 +266,25 @@ func isDetectedValues(raw []byte, dirty bool) bool {
 
 // skipString returns the index of the quote that ends the string whose first byte is at i, or where it goes wrong.
 func skipString(text []byte, i int) (end int, dirty, ok bool) {
+	var seen uint64
+	for rest := text[i:]; len(rest) >= 8; rest = rest[8:] {
+		word := binary.LittleEndian.Uint64(rest)
+		stop := stops(word)
+		if stop == 0 {
+			seen |= word
+			continue
+		}
+		if end = len(text) - len(rest) + bits.TrailingZeros64(stop)/8; text[end] != '"' {
+			break
+		}
+		seen |= word & (stop - 1)
+		return end, seen&highBits != 0, true
+	}
+	return skipAnyString(text, i)
+}
+
+// skipAnyString is skipString for those that have escapes too.
+func skipAnyString(text []byte, i int) (end int, dirty, ok bool) {
 	for {
 		j, high := plainRun(text, i)
 		dirty = dirty || high
@@ -306,26 +314,20 @@ func skipString(text []byte, i int) (end int, dirty, ok bool) {
 
 // skipNumber returns the index behind the number that begins at i.
 func skipNumber(text []byte, i int) (end int, integer, ok bool) {
-	digits := func() bool {
-		begin := i
-		for i < len(text) && '0' <= text[i] && text[i] <= '9' {
-			i++
-		}
-		return i > begin
-	}
 	if text[i] == '-' {
 		i++
 	}
+	begin := i
 	if i < len(text) && text[i] == '0' {
 		i++
-	} else if !digits() {
+	} else if i = skipDigits(text, i); i == begin {
 		return i, false, false
 	}
 	integer = true
 	if i < len(text) && text[i] == '.' {
 		integer = false
-		i++
-		if !digits() {
+		begin = i + 1
+		if i = skipDigits(text, begin); i == begin {
 			return i, false, false
 		}
 	}
@@ -335,21 +337,31 @@ func skipNumber(text []byte, i int) (end int, integer, ok bool) {
 		if i < len(text) && (text[i] == '+' || text[i] == '-') {
 			i++
 		}
-		if !digits() {
+		begin = i
+		if i = skipDigits(text, begin); i == begin {
 			return i, false, false
 		}
 	}
 	return i, integer, true
 }
 
+func skipDigits(text []byte, i int) int {
+	for i < len(text) && '0' <= text[i] && text[i] <= '9' {
+		i++
+	}
+	return i
+}
+
 func skipLiteral(text []byte, i int) (k kind, end int, ok bool) {
-	for _, literal := range [...]struct {
-		text string
-		kind kind
-	}{{"null", kindNull}, {"true", kindTrue}, {"false", kindFalse}} {
-		if end = i + len(literal.text); end <= len(text) && string(text[i:end]) == literal.text {
-			return literal.kind, end, true
-		}
+	literal := "null"
+	switch text[i] {
+	case 't':
+		k, literal = kindTrue, "true"
+	case 'f':
+		k, literal = kindFalse, "false"
+	}
+	if end = i + len(literal); end <= len(text) && string(text[i:end]) == literal {
+		return k, end, true
 	}
 	return kindNull, i, false
 }
