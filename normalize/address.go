@@ -49,7 +49,8 @@ func parseAddress(s []byte) (addr netip.Addr, port int, ok bool) {
 // here, such as <null>, the making of an error.
 func looksLikeAddress(host []byte) bool {
 	for _, c := range host {
-		if !('0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f' || c == '.' || c == ':') {
+		isDigit := '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+		if !isDigit && c != '.' && c != ':' {
 			return false
 		}
 	}

@@ -143,7 +143,8 @@ func (t *pathTable) add(parent uint32, name []byte) uint32 {
 	up := t.paths[parent]
 	p := path{parent: parent, depth: up.depth + 1}
 
-	key := append(t.key[:0], t.texts[up.key:up.keyEnd]...)
+	t.key = append(t.key[:0], t.texts[up.key:up.keyEnd]...)
+	key := t.key
 	if up.depth > 0 {
 		key = append(key, t.separator)
 	}
