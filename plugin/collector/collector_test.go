@@ -443,9 +443,9 @@ func TestFaults(t *testing.T) {
 		"the subscription is disabled in mid-run": {
 			tenant: subscribed,
 			run: func(w *world) {
+				w.lastWeek(2, 2)
 				c := w.open()
 				c.Start()
-				w.lastWeek(2, 2)
 				w.host(c, 30*time.Minute)
 				w.stopSubscription(tenant.General)
 				w.host(c, 20*time.Minute)
