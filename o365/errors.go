@@ -119,9 +119,10 @@ const (
 	codeNoPermission   = "AF10001"
 	codeAlreadyEnabled = "AF20024" // undocumented: start of a subscription that is enabled
 	codeBadPage        = "AF20031"
-	codeCoolDown       = "429" // undocumented: start sooner than startCoolDown after the last, as 403 or 429
+	codeCoolDown       = "429" // undocumented: start sooner than StartCoolDown after the last, as 403 or 429
 
-	startCoolDown = 15 * time.Minute
+	// StartCoolDown is how long the API refuses to start a subscription again.
+	StartCoolDown = 15 * time.Minute
 	maxRetryAfter = 15 * time.Minute // a longer Retry-After is taken for a mistake
 )
 
@@ -177,9 +178,9 @@ func classify(e *Error) {
 	case !known && tenantMissing.MatchString(e.Message):
 		v = verdict{Reconfigure, "turn on unified audit logging in the tenant; it takes up to 60 minutes to show"}
 	case e.Code == codeCoolDown && e.Op == opStart && e.RetryAfter == 0:
-		e.RetryAfter = startCoolDown
+		e.RetryAfter = StartCoolDown
 		if m := coolDownLeft.FindStringSubmatch(e.Message); m != nil {
-			if d, err := time.ParseDuration(strings.ReplaceAll(m[1], " ", "")); err == nil && d < startCoolDown {
+			if d, err := time.ParseDuration(strings.ReplaceAll(m[1], " ", "")); err == nil && d < StartCoolDown {
 				e.RetryAfter = d
 			}
 		}

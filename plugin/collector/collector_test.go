@@ -447,7 +447,7 @@ func TestFaults(t *testing.T) {
 				c := w.open()
 				c.Start()
 				w.host(c, 30*time.Minute)
-				w.stopSubscription(tenant.General)
+				w.tenant.Disable(tenant.General)
 				w.host(c, 20*time.Minute)
 				w.tenant.AddBlob(tenant.General, time.Now(), tenant.Generated{Seed: 77, Records: 5})
 				w.host(c, 5*time.Minute)
@@ -521,11 +521,6 @@ func (w *world) write(path, content string) {
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-func (w *world) stopSubscription(contentType string) {
-	w.t.Helper()
-	w.tenant.Disable(contentType)
 }
 
 func TestDowntimeBeyondRetentionIsAGap(t *testing.T) {

@@ -15,8 +15,6 @@ const (
 	// subscriptionsRetry how often at most: all types wait for the answer.
 	subscriptionsInterval = 10 * time.Minute
 	subscriptionsRetry    = time.Minute
-	// startCoolDown is how long the API refuses to start a subscription again, and how long a listing may still be refused after a start.
-	startCoolDown = 15 * time.Minute
 	// restartInterval keeps the collector from switching on again and again what somebody switches off.
 	restartInterval = 24 * time.Hour
 )
@@ -99,11 +97,11 @@ func (s *subscriptions) noteStart(t o365.ContentType, err error) (wasEnabled, fi
 	state.disabled = wasEnabled
 	if err != nil {
 		state.failures++
-		state.again = now.Add(max(retryAfter(err), min(backoff(time.Minute, state.failures), startCoolDown)))
+		state.again = now.Add(max(retryAfter(err), min(backoff(time.Minute, state.failures), o365.StartCoolDown)))
 		return wasEnabled, firstTime
 	}
 	state.known, state.enabled, state.was, state.started, state.failures = true, true, true, now, 0
-	state.again = now.Add(startCoolDown)
+	state.again = now.Add(o365.StartCoolDown)
 	if wasEnabled {
 		state.again = now.Add(restartInterval)
 	}
@@ -169,5 +167,5 @@ func (s *subscriptions) justStarted(t o365.ContentType) bool {
 }
 
 func (s *subscription) justStarted(now time.Time) bool {
-	return !s.started.IsZero() && now.Sub(s.started) < startCoolDown
+	return !s.started.IsZero() && now.Sub(s.started) < o365.StartCoolDown
 }

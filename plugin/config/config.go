@@ -179,8 +179,9 @@ func Parse(stanza Getter) (*Config, error) {
 	c.DedupWindow = r.durationOrOff("dedup_window", DefaultDedupWindow, time.Second, o365.Retention)
 	c.Settle = r.duration("settle", DefaultSettle, time.Second, 10*time.Minute)
 	c.Notices = r.boolean("notices", true)
-	c.SchemaFile = r.get("schema_file")
 	r.record(&c.Record)
+	c.SchemaFile = r.get("schema_file")
+	c.Record.Names = r.schemaFile("schema_file", c.SchemaFile)
 	r.proxy(c)
 	r.certificates(c)
 	c.HTTPTimeout = r.duration("http_timeout", DefaultHTTPTimeout, time.Second, time.Hour)
@@ -237,7 +238,6 @@ func (r *reader) record(o *normalize.Options) {
 	}
 	o.PhCustID = int64(r.number("phcustid", normalize.DefaultPhCustID, 1, math.MaxInt32))
 	o.RedactDLP = r.boolean("redact_dlp", false)
-	o.Names = r.schemaFile("schema_file")
 	if r.err != nil {
 		return
 	}
@@ -246,8 +246,7 @@ func (r *reader) record(o *normalize.Options) {
 	}
 }
 
-func (r *reader) schemaFile(key string) *schema.Names {
-	path := r.get(key)
+func (r *reader) schemaFile(key, path string) *schema.Names {
 	if path == "" {
 		return nil
 	}
