@@ -44,9 +44,12 @@ func (k *addedKeys) set() map[string]struct{} {
 	return set
 }
 
-// Members at the top level of a record that feed the event's time and the added keys.
+// topMember is a member at the top level of a record that feeds the event's time and the added keys.
+type topMember uint8
+
 const (
-	topID = iota
+	topNone topMember = iota // of other members
+	topID
 	topCreationTime
 	topRecordType
 	topUserType
@@ -62,7 +65,7 @@ const (
 	topMembers
 )
 
-func topMember(name []byte) int {
+func topMemberOf(name []byte) topMember {
 	switch string(name) {
 	case "Id":
 		return topID
@@ -91,21 +94,22 @@ func topMember(name []byte) int {
 	case "TenantId":
 		return topTenantID
 	}
-	return topMembers
+	return topNone
 }
 
-// findTopMembers notes the last non-null one of each, as flattenRecord does.
+// findTopMembers notes the last non-null one of each, as flattenObject does.
 func (e *Encoder) findTopMembers() {
 	e.top = [topMembers]uint32{}
 	for child, end := uint32(1), e.nodes[0].next; child < end; child = e.nodes[child].next {
-		if member := topMember(e.name(child)); member < topMembers && e.nodes[child].kind != kindNull {
-			e.top[member] = child
+		n := &e.nodes[child]
+		if n.kind != kindNull {
+			e.top[e.paths.paths[n.path].top] = child
 		}
 	}
 }
 
 // topString returns the value of a member; empty if it is no string. A value that is to be decoded lies in scratch.
-func (e *Encoder) topString(scratch *[]byte, member int) []byte {
+func (e *Encoder) topString(scratch *[]byte, member topMember) []byte {
 	i := e.top[member]
 	switch n := &e.nodes[i]; {
 	case i == noNode || n.kind != kindString:
@@ -117,7 +121,7 @@ func (e *Encoder) topString(scratch *[]byte, member int) []byte {
 	return *scratch
 }
 
-func (e *Encoder) topInteger(member int) (int64, bool) {
+func (e *Encoder) topInteger(member topMember) (int64, bool) {
 	if i := e.top[member]; i != noNode {
 		return e.integer(i)
 	}
@@ -181,7 +185,7 @@ func (e *Encoder) appendAdded(event *event, src *Source) {
 	event.known(e.added.category, schema.Category(workload, recordType, operation))
 	event.known(e.added.outcome, e.outcome(recordType, operation))
 
-	for _, member := range [...]int{topClientIP, topClientIPAddress, topActorIPAddress} {
+	for _, member := range [...]topMember{topClientIP, topClientIPAddress, topActorIPAddress} {
 		if addr, port, ok := parseAddress(e.topString(&e.scratch, member)); ok {
 			e.scratch = addr.AppendTo(e.scratch[:0])
 			event.bytes(e.added.clientIP, e.scratch)
@@ -271,7 +275,7 @@ type Notice struct {
 // one text, as for a record: in FormatFortiSIEM its line, under Options.RawKey its JSON.
 func (e *Encoder) AppendNotice(dst []byte, n *Notice) []byte {
 	when := e.eventTime(n.Time)
-	event := beginEvent(dst, when)
+	event := beginEvent(dst)
 	if e.options.Format == FormatFortiSIEM {
 		event.bytes(messageKey, e.appendNoticeLine(nil, n, when))
 	}
@@ -284,7 +288,7 @@ func (e *Encoder) AppendNotice(dst []byte, n *Notice) []byte {
 	event.text(e.added.noticeTo, noticeTime(n.To))
 	event.text(e.added.noticeContentID, n.ContentID)
 	event.text(e.added.noticeReason, n.Reason)
-	return event.end()
+	return event.end(when)
 }
 
 func noticeTime(t time.Time) string {

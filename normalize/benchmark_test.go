@@ -58,7 +58,7 @@ func benchmarkBlob(b *testing.B, blob []byte) {
 		e := newTestEncoder(b, normalize.Options{EventTag: normalize.DefaultEventTag})
 		source := normalize.Source{Tenant: records.OrganizationID, ContentType: records.General, Created: now}
 		body := bytes.NewReader(blob)
-		r := normalize.NewReader(body, 0)
+		r := e.NewReader(body, 0)
 		var dst []byte
 		pass := func() {
 			body.Reset(blob)

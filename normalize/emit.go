@@ -2,29 +2,34 @@ package normalize
 
 import (
 	"math"
+	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 )
 
-// emit appends the admitted keys as pairs of a msgpack map and returns how many they are.
-func (e *Encoder) emit(dst []byte) ([]byte, int) {
-	for i := range e.keys.keys {
-		k := &e.keys.keys[i]
+// writeKeys appends the admitted keys of the key table to dst, but for those that are in it.
+func (f *flattener) writeKeys() {
+	for i := f.written; i < len(f.keys.keys); i++ {
+		k := &f.keys.keys[i]
 		if k.overflow {
 			continue
 		}
-		dst = append(dst, e.paths.encodedKey(k.path)...)
+		dst := append(f.dst, f.paths.encodedKey(k.path)...)
 		if k.count == 1 && !k.array {
-			dst = e.appendValue(dst, k.first, false)
+			f.dst = f.appendValue(dst, k.first, false)
 			continue
 		}
-		texts := e.mixed(k)
+		texts := f.mixed(k)
 		dst = msgp.AppendArrayHeader(dst, k.count)
-		for v := range e.keys.values(k) {
-			dst = e.appendValue(dst, v, texts)
+		for v, left := k.first, k.count; ; v, left = f.keys.more[v.next], left-1 {
+			dst = f.appendValue(dst, v, texts)
+			if left == 1 {
+				break
+			}
 		}
+		f.dst = dst
 	}
-	return dst, e.admitted
+	f.written = len(f.keys.keys)
 }
 
 // valueType is what must not mix within an array.
@@ -62,39 +67,54 @@ func (f *flattener) mixed(k *key) bool {
 		return false
 	}
 	common := typeNil
-	for v := range f.keys.values(k) {
+	for v, left := k.first, k.count; ; v, left = f.keys.more[v.next], left-1 {
 		if t := f.typeOf(v); t != typeNil {
 			if common != typeNil && t != common {
 				return true
 			}
 			common = t
 		}
+		if left == 1 {
+			return false
+		}
 	}
-	return false
 }
 
-func (e *Encoder) appendValue(dst []byte, v value, asText bool) []byte {
-	n := &e.nodes[v.node]
+func (f *flattener) appendValue(dst []byte, v value, asText bool) []byte {
+	n := &f.nodes[v.node]
 	switch {
-	case n.kind == kindString && v.form <= formText && n.flags&(flagDirty|flagRedacted) == 0: // most values
-		return appendMsgpackString(dst, e.source(n.flags)[n.off:n.end])
 	case n.kind == kindNull:
 		return msgp.AppendNil(dst)
 	case n.kind == kindString && v.form != formInteger && v.form != formBoolean:
-		return e.appendStringValue(dst, v.node)
+		return f.appendStringNode(dst, v.node)
 	case asText || v.form == formText:
-		e.scratch = e.appendJSON(e.scratch[:0], v.node)
-		return msgp.AppendStringFromBytes(dst, e.scratch)
+		f.scratch = f.appendJSON(f.scratch[:0], v.node)
+		return msgp.AppendStringFromBytes(dst, f.scratch)
 	case v.form == formInteger:
-		i, _ := e.integer(v.node)
+		i, _ := f.integer(v.node)
 		return msgp.AppendInt64(dst, i)
 	case v.form == formBoolean:
-		b, _ := e.boolean(v.node)
+		b, _ := f.boolean(v.node)
 		return msgp.AppendBool(dst, b)
-	case n.kind == kindTrue || n.kind == kindFalse:
-		return msgp.AppendBool(dst, n.kind == kindTrue)
 	}
-	text := e.text(v.node)
+	return f.appendScalar(dst, v.node)
+}
+
+// appendScalar appends a scalar by its kind.
+func (f *flattener) appendScalar(dst []byte, i uint32) []byte {
+	n := &f.nodes[i]
+	switch n.kind {
+	case kindString:
+		return f.appendStringNode(dst, i)
+	case kindTrue, kindFalse:
+		return msgp.AppendBool(dst, n.kind == kindTrue)
+	case kindNull:
+		return msgp.AppendNil(dst)
+	}
+	text := f.text(i)
+	if len(text) == 1 {
+		return append(dst, text[0]-'0') // a positive fixint
+	}
 	switch num := parseNumber(text, n.flags&flagInteger != 0); num.form {
 	case numberInt:
 		return msgp.AppendInt64(dst, num.int)
@@ -106,27 +126,62 @@ func (e *Encoder) appendValue(dst []byte, v value, asText bool) []byte {
 	return msgp.AppendStringFromBytes(dst, text)
 }
 
-// appendMsgpackString is msgp.AppendStringFromBytes, without its growing of dst for texts of the usual length.
-func appendMsgpackString(dst, text []byte) []byte {
-	const (
-		maxFixed = 31   // bytes of a fixstr
-		fixed    = 0xa0 // its type, with the length in it
-		short    = 0xd9 // the type str 8
-	)
+// The types of msgpack strings, see https://github.com/msgpack/msgpack/blob/master/spec.md#str-format-family.
+const (
+	fixstr = 0xa0 // with the length in it
+	str8   = 0xd9
+	str16  = 0xda
+	str32  = 0xdb
+
+	maxFixstr = 31
+)
+
+// maxShortHeader is the length of what stands before a string of at most 255 bytes.
+const maxShortHeader = 2
+
+// appendStringHeader appends what stands before a msgpack string of n bytes.
+func appendStringHeader(dst []byte, n int) []byte {
 	switch {
-	case len(text) <= maxFixed:
-		dst = append(dst, fixed|byte(len(text)))
-	case len(text) <= math.MaxUint8:
-		dst = append(dst, short, byte(len(text)))
-	default:
-		return msgp.AppendStringFromBytes(dst, text)
+	case n <= maxFixstr:
+		return append(dst, fixstr|byte(n))
+	case n <= math.MaxUint8:
+		return append(dst, str8, byte(n))
+	case n <= math.MaxUint16:
+		return append(dst, str16, byte(n>>8), byte(n))
 	}
-	return append(dst, text...)
+	return append(dst, str32, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 }
 
-func (e *Encoder) appendStringValue(dst []byte, i uint32) []byte {
-	e.scratch = e.appendString(e.scratch[:0], i)
-	return msgp.AppendStringFromBytes(dst, e.scratch)
+// textChunk is how many bytes of a string are copied at once: more than most have. A copy of a fixed size is a few instructions.
+const textChunk = 64
+
+// appendStringNode appends the value of a string. It uses the capacity of dst behind that.
+func (f *flattener) appendStringNode(dst []byte, i uint32) []byte {
+	n := &f.nodes[i]
+	text := f.text(i)
+	if n.flags&(flagEscaped|flagRedacted) != 0 || n.flags&flagHigh != 0 && !utf8.Valid(text) {
+		f.scratch = f.appendString(f.scratch[:0], i)
+		return append(appendStringHeader(dst, len(f.scratch)), f.scratch...)
+	}
+	return appendChunk(dst, f.source(n.flags), n.off, n.end)
+}
+
+// appendChunk appends a part of source as a msgpack string. It uses the capacity of dst behind that.
+func appendChunk(dst, source []byte, begin, end uint32) []byte {
+	size := int(end - begin)
+	if size > textChunk || len(source)-int(begin) < textChunk || cap(dst)-len(dst) < maxShortHeader+textChunk {
+		return append(appendStringHeader(dst, size), source[begin:end]...)
+	}
+	at := len(dst) + 1
+	dst = dst[:at+1+textChunk]
+	if size <= maxFixstr {
+		dst[at-1] = fixstr | byte(size)
+	} else {
+		dst[at-1], dst[at] = str8, byte(size)
+		at++
+	}
+	*(*[textChunk]byte)(dst[at:]) = [textChunk]byte(source[begin:])
+	return dst[:at+size]
 }
 
 // appendOverflow appends the keys that were not admitted as the text of one JSON object.
@@ -146,8 +201,11 @@ func (e *Encoder) appendOverflow(dst []byte) []byte {
 		if array {
 			dst = append(dst, '[')
 		}
-		for v := range e.keys.values(k) {
+		for v, left := k.first, k.count; ; v, left = e.keys.more[v.next], left-1 {
 			dst = append(e.appendOverflowValue(dst, v, texts), ',')
+			if left == 1 {
+				break
+			}
 		}
 		dst = dst[:len(dst)-1] // the last comma
 		if array {

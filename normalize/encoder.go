@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +77,6 @@ type Encoder struct {
 	added   addedKeys
 	origin  origin
 	id      []byte
-	scratch []byte
 	line    fortiSIEMLine
 }
 
@@ -130,8 +128,7 @@ func NewEncoder(options Options) (*Encoder, error) {
 	}
 	return &Encoder{
 		flattener: flattener{
-			tape:    tape{redact: options.RedactDLP, nullsIn: options.KeepNulls},
-			paths:   newPathTable(options.Separator, expand, reserved),
+			tape:    tape{redact: options.RedactDLP, nullsIn: options.KeepNulls, paths: newPathTable(options.Separator, expand, reserved)},
 			columns: options.NameValueColumns,
 			maxKeys: options.MaxKeys,
 		},
@@ -139,56 +136,6 @@ func NewEncoder(options Options) (*Encoder, error) {
 		now:     options.Now,
 		added:   added,
 	}, nil
-}
-
-// AppendRecord appends exactly one Fluent Bit event for a record to dst. It never fails: a record that cannot be read becomes an
-// event that says so and holds its bytes.
-func (e *Encoder) AppendRecord(dst, record []byte, src *Source) ([]byte, Info) {
-	defer e.release()
-	if problem := e.read(record); problem != "" {
-		return e.appendUnreadable(dst, record, problem, src)
-	}
-	if src == nil {
-		src = &Source{}
-	}
-	if e.options.Format == FormatFlat {
-		e.flattenRecord()
-	} else {
-		e.findTopMembers()
-	}
-	when := e.eventTime(e.creationTime(), src.Created)
-
-	event := beginEvent(dst, when)
-	switch e.options.Format {
-	case FormatFlat:
-		var count int
-		event.dst, count = e.emit(event.dst)
-		event.count += count
-	case FormatFortiSIEM:
-		e.scratch = e.appendLine(e.scratch[:0], src)
-		event.bytes(messageKey, e.scratch)
-	}
-	if e.options.RawKey != "" {
-		e.scratch = e.appendJSON(e.scratch[:0], 0)
-		event.bytes(e.options.RawKey, e.scratch)
-	}
-	e.appendAdded(&event, src)
-	return event.end(), Info{ID: e.id, Time: when}
-}
-
-// read parses a record and returns why it is none, "" if it is one.
-func (e *Encoder) read(record []byte) (problem string) {
-	if len(record) > math.MaxInt32 {
-		return "the record is larger than 2 GiB"
-	}
-	e.reset(record)
-	if bad := e.parse(record, 0, 0); bad >= 0 {
-		return "the record is not valid JSON from byte " + strconv.Itoa(bad) + " of " + strconv.Itoa(len(record)) + " on"
-	}
-	if e.nodes[0].kind != kindObject {
-		return "the record is not a JSON object"
-	}
-	return ""
 }
 
 // AppendUnreadable appends exactly one event for bytes that are no record: what a Reader hands out with a Problem, which is the
@@ -212,13 +159,13 @@ func (e *Encoder) appendUnreadable(dst, raw []byte, reason string, src *Source) 
 		}
 	}
 	info := Info{Time: e.eventTime(src.Created), Unreadable: strings.ToValidUTF8(reason, replacement)}
-	event := beginEvent(dst, info.Time)
+	event := beginEvent(dst)
 	e.appendOrigin(&event, src.Tenant, src.ContentType)
 	event.text(e.added.err, info.Unreadable)
 	if len(kept) > 0 {
 		event.bytes(e.added.raw, kept)
 	}
-	return event.end(), info
+	return event.end(info.Time), info
 }
 
 // What the scratch memory of an Encoder may grow to without being given back after a record.
@@ -249,22 +196,27 @@ func (e *Encoder) release() {
 // https://github.com/fluent/fluent-bit-docs/blob/master/development/ingest-records-manually.md and
 // https://github.com/fluent/fluent-bit/blob/v5.1.1/src/flb_log_event_decoder.c. Metadata stay empty: outputs would print others.
 type event struct {
-	dst    []byte
-	header int // where the map's header is
-	count  int // pairs so far
+	dst   []byte
+	begin int // where the event begins in dst
+	count int // pairs so far
 }
 
-func beginEvent(dst []byte, when time.Time) event {
-	dst = append(dst, 0x92, 0x92, 0xd7, 0x00) // array of 2, array of 2, extension of 8 bytes, type 0
-	dst = binary.BigEndian.AppendUint32(dst, uint32(when.Unix()))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(when.Nanosecond()))
-	dst = append(dst, 0x80) // empty map
-	header := len(dst)
-	return event{dst: append(dst, 0xdf, 0, 0, 0, 0), header: header} // map with a count of 32 bits
+// eventHeader is an event up to its pairs, with zeros for what comes last.
+const eventHeader = "\x92\x92" + // array of 2, array of 2
+	"\xd7\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + // extension of 8 bytes, type 0: seconds, nanoseconds
+	"\x80" + // empty map
+	"\xdf" + "\x00\x00\x00\x00" // map with a count of 32 bits
+
+func beginEvent(dst []byte) event {
+	return event{begin: len(dst), dst: append(dst, eventHeader...)}
 }
 
-func (e *event) end() []byte {
-	binary.BigEndian.PutUint32(e.dst[e.header+1:], uint32(e.count))
+func (e *event) end(when time.Time) []byte {
+	const seconds, nanoseconds, count = 4, 8, len(eventHeader) - 4 // where they are
+	header := e.dst[e.begin:]
+	binary.BigEndian.PutUint32(header[seconds:], uint32(when.Unix()))
+	binary.BigEndian.PutUint32(header[nanoseconds:], uint32(when.Nanosecond()))
+	binary.BigEndian.PutUint32(header[count:], uint32(e.count))
 	return e.dst
 }
 

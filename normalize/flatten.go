@@ -1,6 +1,10 @@
 package normalize
 
-import "in_office365/normalize/schema"
+import (
+	"slices"
+
+	"in_office365/normalize/schema"
+)
 
 // maxListElements is the most elements of a name/value list that becomes keys.
 const maxListElements = 256
@@ -9,11 +13,18 @@ const maxListElements = 256
 // values would be repeated for each of them. A container whose share of it is used up is kept whole, as JSON text.
 const longKeyWork = 1 << 20
 
-// flattener walks the nodes of one record and gathers the values of its flat keys.
+// flattener walks the nodes of one record and writes its flat keys to dst.
+//
+// A value outside arrays is written as it is met, and the keys of an array when the outermost array ends: nearly always no value of
+// a key comes later. Where one does, the record is walked once more, and then all its keys are gathered before any is written. In
+// later records that begins with the key it was.
 type flattener struct {
 	tape
-	keys  keyTable
-	paths pathTable
+	keys    keyTable
+	dst     []byte
+	written int  // keys of the table that are in dst
+	gather  bool // nothing more is written before all is gathered
+	late    bool // a value came after its key was written
 
 	top         [topMembers]uint32 // the nodes of members that feed time and added keys; noNode where there is none
 	columns     bool               // option NameValueColumns
@@ -23,6 +34,7 @@ type flattener struct {
 	overflowing int    // keys that do
 	longKeys    int    // what is left of longKeyWork
 	decoded     []byte // scratch
+	scratch     []byte // scratch
 
 	arrays int // arrays around where the walk is
 	join   joinability
@@ -43,28 +55,35 @@ type joinability struct {
 	before  int    // keys the element before it gave
 }
 
-// flattenRecord gathers the record's keys, and on the way its top members.
-func (f *flattener) flattenRecord() {
+// flattenRecord appends the record's keys to dst as pairs of a msgpack map, returns how many they are, and notes its top members.
+func (f *flattener) flattenRecord(dst []byte) ([]byte, int) {
+	f.gather = false
+	f.dst = dst
+	if f.walk(); f.late {
+		f.gather = true
+		f.dst = dst
+		f.walk()
+	}
+	f.writeKeys()
+	dst, f.dst = f.dst, nil
+	return dst, f.admitted
+}
+
+// walk goes over all members of the record, unless a value comes late.
+func (f *flattener) walk() {
 	f.keys.reset()
 	f.number++
-	f.admitted, f.overflowing, f.longKeys = 0, 0, longKeyWork
+	f.admitted, f.overflowing, f.longKeys, f.written, f.late = 0, 0, longKeyWork, 0, false
 	f.arrays, f.join = 0, joinability{}
 	f.top = [topMembers]uint32{}
-	member := uint32(rootPath)
-	for child, end := uint32(1), f.nodes[0].next; child < end; child = f.nodes[child].next {
-		member = f.paths.child(rootPath, member, f.name(child))
-		if top := f.paths.paths[member].top; top < topMembers && f.nodes[child].kind != kindNull {
-			f.top[top] = child
-		}
-		f.flatten(child, member, 2)
-	}
+	f.flattenObject(0, rootPath, 1)
 }
 
 // flatten adds the values of node i, which is at a path. A container is on the given level; the record is level 1.
 func (f *flattener) flatten(i, at uint32, level int) {
 	n := &f.nodes[i]
 	switch {
-	case n.kind == kindObject || n.kind == kindArray:
+	case n.kind >= kindArray:
 		f.flattenContainer(i, at, level)
 	case n.kind == kindNull && !f.nullsIn:
 	default:
@@ -95,7 +114,7 @@ func (f *flattener) flattenContainer(i, at uint32, level int) {
 
 // tooLong tells whether the keys in a container would be too long and too many.
 func (f *flattener) tooLong(i, at uint32) bool {
-	length := f.paths.keyLength(at)
+	length := int(f.paths.paths[at].length)
 	if length <= MaxKeyBytes {
 		return false
 	}
@@ -110,12 +129,69 @@ func (f *flattener) tooLong(i, at uint32) bool {
 // Nodes may move whenever something is expanded: the loops below read them anew.
 
 func (f *flattener) flattenObject(i, at uint32, level int) {
+	if at != f.nodes[i].path {
+		f.flattenMoved(i, at, level)
+		return
+	}
+	for child, end := i+1, f.nodes[i].next; child < end && !f.late; child = f.nodes[child].next {
+		if f.arrays == 0 && !f.gather {
+			if child = f.writeRun(child, end); child == end {
+				return
+			}
+		}
+		n := &f.nodes[child]
+		if n.kind != kindNull {
+			f.top[f.paths.paths[n.path].top] = child
+		}
+		f.flatten(child, n.path, level+1)
+	}
+}
+
+// flattenMoved is flattenObject for one in a name/value list: it is where its name says.
+func (f *flattener) flattenMoved(i, at uint32, level int) {
 	member := uint32(rootPath)
 	for child, end := i+1, f.nodes[i].next; child < end; child = f.nodes[child].next {
-		member = f.paths.child(at, member, f.name(child))
+		member = f.paths.child(at, member, f.paths.name(f.nodes[child].path))
 		f.flatten(child, member, level+1)
 	}
 }
+
+// writeRun writes members of an object from node i on as long as they are scalars that give a key of their own, as most do. It
+// returns the first that does not, or end. It does what flatten and add would do.
+func (f *flattener) writeRun(i, end uint32) uint32 {
+	dst, nodes, paths := f.dst, f.nodes, f.paths.paths
+	for ; i < end && f.admitted < f.maxKeys; i++ {
+		n := &nodes[i]
+		if n.kind == kindNull && !f.nullsIn {
+			continue
+		}
+		p := &paths[n.path]
+		kind := n.kind
+		if kind == kindNumber && n.flags&flagShort == 0 {
+			kind = anyNumber
+		}
+		if p.lone>>kind&1 == 0 || p.record == f.number {
+			break
+		}
+		p.record, p.index = f.number, writtenKey
+		f.top[p.top] = i
+		f.admitted++
+		if cap(dst)-len(dst) < roomForRun {
+			dst = slices.Grow(dst, roomForRun)
+		}
+		dst = f.paths.appendKey(dst, p)
+		if n.kind == kindString && n.flags == 0 {
+			dst = appendChunk(dst, f.record, n.off, n.end)
+		} else {
+			dst = f.appendScalar(dst, i)
+		}
+	}
+	f.dst = dst
+	return i
+}
+
+// roomForRun is enough for most keys with their values.
+const roomForRun = 512
 
 // expanded parses the string node i if the flat key of its path is to be expanded and it is JSON, and returns the root of that JSON.
 func (f *flattener) expanded(i, at uint32, level int) (root uint32) {
@@ -127,14 +203,18 @@ func (f *flattener) expanded(i, at uint32, level int) (root uint32) {
 	if len(f.decoded) == 0 || f.decoded[0] != '{' && f.decoded[0] != '[' {
 		return noNode
 	}
-	root, base := uint32(len(f.nodes)), len(f.texts)
+	root, begin := uint32(len(f.nodes)), len(f.texts)
 	hidden, spaced := f.hidden, f.spaced
 	f.hidden = false
 	f.texts = append(f.texts, f.decoded...)
-	if f.parse(f.decoded, uint32(base), flagExpanded) >= 0 {
-		f.nodes, f.texts = f.nodes[:root], f.texts[:base]
+	end, ok := f.parse(f.texts, begin, at)
+	if !ok || f.skipSpace(f.texts, end) < len(f.texts) {
+		f.nodes, f.texts = f.nodes[:root], f.texts[:begin]
 		f.hidden, f.spaced = hidden, spaced
 		return noNode
+	}
+	for j := range f.nodes[root:] {
+		f.nodes[int(root)+j].flags |= flagExpanded
 	}
 	if f.hidden {
 		if f.rewritten == nil {
@@ -188,8 +268,17 @@ func (f *flattener) flattenArray(i, at uint32, level int) {
 	}
 	f.arrays--
 	f.join.several = outer
-	if outermost && f.join.columns && f.join.broken {
+	if !outermost {
+		return
+	}
+	if f.join.columns && f.join.broken {
+		gather := f.gather
+		f.gather = true // behind its columns
 		f.add(i, at, formText)
+		f.gather = gather
+	}
+	if !f.gather {
+		f.writeKeys()
 	}
 }
 
@@ -208,7 +297,7 @@ func (f *flattener) hasSeveral(i uint32) bool {
 // isNameValueList tells whether an array is a list of names and values that become keys. Under DetectedValues the names are the
 // sensitive content itself.
 func (f *flattener) isNameValueList(i, at uint32) bool {
-	if f.columns || f.arrays > 0 || string(f.paths.name(at)) == detectedValues {
+	if f.columns || f.arrays > 0 || f.paths.paths[at].detected {
 		return false
 	}
 	elements := 0
@@ -226,8 +315,8 @@ func (f *flattener) isNameValue(i uint32) bool {
 	}
 	named, valued := false, false
 	for member, end := i+1, f.nodes[i].next; member < end; member = f.nodes[member].next {
-		switch string(f.name(member)) {
-		case "Name", "Key":
+		switch f.role(member) {
+		case roleName:
 			if named || f.nodes[member].kind != kindString {
 				return false
 			}
@@ -235,7 +324,7 @@ func (f *flattener) isNameValue(i uint32) bool {
 			if len(f.listName(member)) > MaxKeyBytes {
 				return false
 			}
-		case "Value", "NewValue", "OldValue":
+		case roleValue, roleInner:
 			valued = true
 		default:
 			return false
@@ -249,17 +338,17 @@ func (f *flattener) flattenNameValueList(i, at uint32, level int) {
 	for element, end := i+1, f.nodes[i].next; element < end; element = f.nodes[element].next {
 		last := f.nodes[element].next
 		for member := element + 1; member < last; member = f.nodes[member].next {
-			if f.nodes[member].kind == kindString && isNameOrKey(f.name(member)) {
-				item = f.paths.child(at, item, f.listName(member))
+			if f.nodes[member].kind == kindString && f.role(member) == roleName {
+				item = f.paths.item(at, item, f.listName(member))
 			}
 		}
 		inner := uint32(rootPath)
 		for member := element + 1; member < last; member = f.nodes[member].next {
-			switch name := f.name(member); string(name) {
-			case "Value":
+			switch f.role(member) {
+			case roleValue:
 				f.addListValue(member, item, level+2)
-			case "NewValue", "OldValue":
-				inner = f.paths.child(item, inner, name)
+			case roleInner:
+				inner = f.paths.child(item, inner, f.paths.name(f.nodes[member].path))
 				f.addListValue(member, inner, level+2)
 			}
 		}
@@ -275,7 +364,8 @@ func (f *flattener) listName(i uint32) []byte {
 	return f.decoded
 }
 
-func isNameOrKey(name []byte) bool { return string(name) == "Name" || string(name) == "Key" }
+// role returns what the name of an object's member means in a name/value list.
+func (f *flattener) role(member uint32) role { return f.paths.paths[f.nodes[member].path].role }
 
 // addListValue adds a value of a name/value list, always a string.
 func (f *flattener) addListValue(i, at uint32, level int) {
@@ -298,20 +388,34 @@ func (f *flattener) add(i, at uint32, as form) {
 		at, as = f.typed(i, at)
 	}
 	owner := f.paths.owner(at)
+	p = &f.paths.paths[owner]
+	v := value{node: i, form: as}
 	var k *key
-	if p := &f.paths.paths[owner]; p.record != f.number {
-		p.record, p.index = f.number, uint32(len(f.keys.keys))
-		overflow := p.reserved || p.keyEnd-p.key > MaxKeyBytes || f.admitted >= f.maxKeys
+	switch {
+	case p.record != f.number: // the first value of its key
+		p.record = f.number
+		f.gather = f.gather || p.comesLate
+		overflow := p.outside || f.admitted >= f.maxKeys
 		if overflow {
 			f.overflowing++
 		} else {
 			f.admitted++
+			if f.arrays == 0 && !f.gather {
+				p.index = writtenKey
+				f.dst = f.appendValue(f.paths.appendKey(f.dst, p), v, false)
+				return
+			}
 		}
-		f.keys.keys = append(f.keys.keys, key{path: owner, first: value{node: i, form: as}, count: 1, overflow: overflow})
+		p.index = uint32(len(f.keys.keys))
+		f.keys.keys = append(f.keys.keys, key{path: owner, first: v, count: 1, overflow: overflow})
 		k = &f.keys.keys[p.index]
-	} else {
+	case p.index == writtenKey || int(p.index) < f.written && !f.keys.keys[p.index].overflow:
+		f.late = true
+		p.comesLate, p.lone = true, 0
+		return
+	default:
 		k = &f.keys.keys[p.index]
-		f.keys.add(k, value{node: i, form: as})
+		f.keys.add(k, v)
 	}
 	if f.arrays == 0 {
 		return
@@ -327,10 +431,16 @@ func (f *flattener) add(i, at uint32, as form) {
 	}
 }
 
+// writtenKey is the index of a key that was written without a place in the key table.
+const writtenKey = ^uint32(0)
+
 // typed returns where a value goes whose path keeps its type: if it cannot be brought to that type, to another path.
 func (f *flattener) typed(i, at uint32) (_ uint32, as form) {
 	switch f.paths.paths[at].stable {
 	case schema.Integer:
+		if n := &f.nodes[i]; n.kind == kindNumber && n.flags&flagShort != 0 && f.text(i)[0] != '-' { // -0 is written as 0
+			return at, formPlain
+		}
 		if _, ok := f.integer(i); ok {
 			return at, formInteger
 		}

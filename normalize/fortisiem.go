@@ -129,12 +129,9 @@ func (e *Encoder) sortMembers(i uint32) (begin int) {
 	l := &e.line
 	begin = len(l.members)
 	for child, end := i+1, e.nodes[i].next; child < end; child = e.nodes[child].next {
-		name := e.name(child)
+		name := e.paths.name(e.nodes[child].path)
 		if i == 0 && (string(name) == tenantIDName || string(name) == phCustIDName) {
 			continue
-		}
-		if e.nodes[child].flags&flagDirtyName != 0 {
-			name = bytes.Clone(name) // it lies in scratch memory
 		}
 		l.members = append(l.members, member{name: name, node: child})
 	}
@@ -176,7 +173,9 @@ func appendLineTime(dst []byte, t time.Time) []byte {
 
 func (e *Encoder) appendName(dst []byte, i uint32) []byte {
 	n := &e.nodes[i]
-	return appendReceived(dst, e.source(n.flags)[n.nameOff:n.nameEnd])
+	source := e.source(n.flags)
+	end, _, _ := skipString(source, int(n.name))
+	return appendReceived(dst, source[n.name:end])
 }
 
 // appendReceived appends a JSON string as received but for bytes that are not UTF-8, and for control characters, of which JSON may

@@ -1,7 +1,5 @@
 package normalize
 
-import "iter"
-
 // form is how a value is written.
 type form uint8
 
@@ -15,7 +13,7 @@ const (
 // value is one value of a key; the values of a key are a list in document order.
 type value struct {
 	node uint32
-	next uint32 // index into keyTable.more
+	next uint32 // index into keyTable.more, unless it is the last
 	form form
 }
 
@@ -30,7 +28,7 @@ type key struct {
 	overflow bool   // goes to o365_overflow
 }
 
-// keyTable gathers the keys of one record in order of their first value.
+// keyTable gathers the keys of a record that are not written at once, in order of their first value.
 type keyTable struct {
 	keys []key
 	more []value // those that are not the first of their key
@@ -49,13 +47,4 @@ func (t *keyTable) add(k *key, v value) {
 	}
 	k.last = at
 	k.count++
-}
-
-// values yields the values of a key.
-func (t *keyTable) values(k *key) iter.Seq[value] {
-	return func(yield func(value) bool) {
-		for v, left := k.first, k.count; yield(v) && left > 1; left-- {
-			v = t.more[v.next]
-		}
-	}
 }

@@ -34,8 +34,8 @@ func parseNumber(text []byte, integer bool) number {
 		}
 		return number{}
 	}
-	if v, ok := shortInteger(text); ok {
-		return number{form: numberInt, int: v}
+	if len(text) <= maxShortInteger {
+		return number{form: numberInt, int: shortInteger(text)}
 	}
 	if len(text) > maxIntegerText {
 		return number{}
@@ -56,15 +56,14 @@ func parseNumber(text []byte, integer bool) number {
 	return number{form: numberInt, int: int64(v)}
 }
 
-// shortInteger reads the text of a JSON integer that is too short to overflow, as nearly all are.
-func shortInteger(text []byte) (v int64, ok bool) {
-	const maxDigits = 18 // of an int64, whatever they are
+// maxShortInteger is the length of the longest text of an integer that fits an int64 whatever its digits are.
+const maxShortInteger = 18
+
+// shortInteger reads the text of a JSON integer of at most maxShortInteger bytes, as nearly all are.
+func shortInteger(text []byte) (v int64) {
 	digits := text
 	if text[0] == '-' {
 		digits = text[1:]
-	}
-	if len(digits) > maxDigits {
-		return 0, false
 	}
 	for _, c := range digits {
 		v = 10*v + int64(c-'0')
@@ -72,7 +71,7 @@ func shortInteger(text []byte) (v int64, ok bool) {
 	if len(digits) < len(text) {
 		v = -v
 	}
-	return v, true
+	return v
 }
 
 // wholeNumber reads the text of a JSON number with a fraction or an exponent as an integer, if it is one to the last digit.

@@ -2,37 +2,74 @@ package normalize
 
 import (
 	"hash/maphash"
-
-	"github.com/tinylib/msgp/msgp"
+	"slices"
 
 	"in_office365/normalize/schema"
 )
 
 // path is a place in a record: the names that lead to it from the root. Everything that follows from the names alone is worked out
-// once, when the path is met first.
+// once, when the path is met first; its flat key when that is first asked for.
+//
+// Its first half is what parsing needs, its second half what writing needs, each as long as a cache line.
 type path struct {
-	parent        uint32
-	depth         uint32 // how many names
-	name, nameEnd uint32 // its last name, decoded, in pathTable.texts
-	encoded       uint32 // its flat key as a msgpack string begins here in pathTable.texts,
-	key, keyEnd   uint32 // and its text here
-	keyName       uint32 // the last name as it stands in the flat key begins here
-	owner         uint32 // see pathTable.owner; rootPath before anybody asked
+	quoted      nameChunk // the beginning of its last name as JSON, in quotes
+	first, next guess     // the first member, and the member behind this one
+	parent      uint32
+	depth       uint32 // how many names
+	quotedSize  uint8  // how much of quoted; 1 of another byte than a quote for a name that is longer, or that JSON writes otherwise
+	role        role   // of its last name in a name/value list
+	detected    bool   // its last name is DetectedValues
+	_           [5]byte
 
-	// What was met here last time: the first member, and the member behind this one. A guess, to be verified.
-	first, next uint32
+	record          uint64    // of an owner: number of the last record that has its key,
+	index           uint32    // and where that is in its key table
+	encoded, keyEnd uint32    // its flat key as a msgpack string in pathTable.texts; 0 before anybody asked
+	length          uint32    // of its flat key
+	owner           uint32    // see pathTable.owner; rootPath before anybody asked
+	name, nameEnd   uint32    // its last name, decoded, in pathTable.texts
+	item            guess     // of a name/value list: the first of its names
+	lone            kindSet   // of an owner: the kinds of values outside arrays of which nothing more is to be known
+	top             topMember // which one it is
+	stable          schema.Type
+	expand          bool // option ExpandJSON names the flat key
+	outside         bool // of an owner: the flat key is one that records may not have, or too long
+	comesLate       bool // of an owner: a value came after its key was written
+	_               [13]byte
+}
 
-	index  uint32 // of an owner: where its key is among those of the record
-	record uint64 // with this number
+// guess is what was met at a place the last time, and what before that. Both are to be verified.
+type guess struct{ latest, other uint32 }
 
-	top      uint8 // of a path of one name: which top member it is
-	stable   schema.Type
-	expand   bool // option ExpandJSON names the flat key
-	reserved bool // of an owner: the flat key is one that records may not have
+func (g *guess) met(at uint32) {
+	if at != g.latest {
+		g.latest, g.other = at, g.latest
+	}
 }
 
 // rootPath is the path of the record itself. No other path leads to it, so it stands for none as well.
 const rootPath = 0
+
+// role is what a member's name means in a name/value list.
+type role uint8
+
+const (
+	roleNone  role = iota
+	roleName       // Name or Key
+	roleValue      // Value
+	roleInner      // NewValue or OldValue
+)
+
+func roleOf(name []byte) role {
+	switch string(name) {
+	case "Name", "Key":
+		return roleName
+	case "Value":
+		return roleValue
+	case "NewValue", "OldValue":
+		return roleInner
+	}
+	return roleNone
+}
 
 // pathTable holds the paths that were met so far. Records of one type have the same members in the same order, so mostly the path
 // of a member is the one that was met at this place last time, and comparing its name is all there is to do. Otherwise it is
@@ -40,6 +77,7 @@ const rootPath = 0
 type pathTable struct {
 	separator byte
 	expand    map[string]struct{}
+	longest   int // the length of the longest key in expand
 	reserved  map[string]struct{}
 
 	paths    []path
@@ -47,18 +85,20 @@ type pathTable struct {
 	children index // by path and name
 	owners   index // by flat key
 	seed     maphash.Seed
-	key      []byte // scratch
 }
 
 func newPathTable(separator byte, expand, reserved map[string]struct{}) pathTable {
 	t := pathTable{separator: separator, expand: expand, reserved: reserved, seed: maphash.MakeSeed()}
+	for key := range expand {
+		t.longest = max(t.longest, len(key))
+	}
 	t.reset()
 	return t
 }
 
 // reset forgets all paths and gives their memory back.
 func (t *pathTable) reset() {
-	t.paths, t.texts, t.key = []path{{}}, nil, nil
+	t.paths, t.texts = []path{{quotedSize: 1}}, nil
 	t.children, t.owners = newIndex(), newIndex()
 }
 
@@ -76,28 +116,62 @@ func (t *pathTable) release() {
 	}
 }
 
-// flatKey returns the flat key of a path.
-func (t *pathTable) flatKey(at uint32) []byte {
-	p := &t.paths[at]
-	return t.texts[p.key:p.keyEnd]
-}
-
-// encodedKey returns it as msgpack.
+// encodedKey returns the flat key of a path as msgpack.
 func (t *pathTable) encodedKey(at uint32) []byte {
 	p := &t.paths[at]
+	if p.keyEnd == 0 {
+		t.buildKey(at)
+	}
 	return t.texts[p.encoded:p.keyEnd]
 }
 
-// keyLength returns the length of the flat key of a path.
-func (t *pathTable) keyLength(at uint32) int {
-	p := &t.paths[at]
-	return int(p.keyEnd - p.key)
+// keyChunk is how many bytes appendKey copies at once: more than most keys have. A copy of a fixed size is a few instructions.
+const keyChunk = 48
+
+// appendKey appends the flat key of a path, which was built, as msgpack. It uses the capacity of dst behind that.
+func (t *pathTable) appendKey(dst []byte, p *path) []byte {
+	n, size := len(dst), int(p.keyEnd-p.encoded)
+	if size > keyChunk || cap(dst)-n < keyChunk {
+		return append(dst, t.texts[p.encoded:p.keyEnd]...)
+	}
+	*(*[keyChunk]byte)(dst[n : n+keyChunk]) = [keyChunk]byte(t.texts[p.encoded : p.encoded+keyChunk]) // buildKey leaves room behind
+	return dst[:n+size]
 }
 
-// name returns the last name of a path as it stands in the flat key.
+// flatKey returns the flat key of a path.
+func (t *pathTable) flatKey(at uint32) []byte {
+	encoded := t.encodedKey(at)
+	return encoded[len(encoded)-int(t.paths[at].length):]
+}
+
+// buildKey writes the flat key of a path: its names from the last to the first.
+func (t *pathTable) buildKey(at uint32) {
+	p := &t.paths[at]
+	p.encoded = uint32(len(t.texts))
+	t.texts = appendStringHeader(t.texts, int(p.length))
+	begin := len(t.texts)
+	t.texts = slices.Grow(t.texts, int(p.length)+keyChunk)[:begin+int(p.length)]
+	p.keyEnd = uint32(len(t.texts))
+	for key := t.texts[begin:]; at != rootPath; at = t.paths[at].parent {
+		name := t.name(at)
+		part := key[len(key)-len(name):]
+		for i, c := range name {
+			if c == '.' || c == ' ' || c == t.separator {
+				c = '_'
+			}
+			part[i] = c
+		}
+		if key = key[:len(key)-len(name)]; len(key) > 0 {
+			key[len(key)-1] = t.separator
+			key = key[:len(key)-1]
+		}
+	}
+}
+
+// name returns the last name of a path, decoded.
 func (t *pathTable) name(at uint32) []byte {
 	p := &t.paths[at]
-	return t.texts[p.keyName:p.keyEnd]
+	return t.texts[p.name:p.nameEnd]
 }
 
 // textOf returns the path for the values of a path that are not of its type.
@@ -106,33 +180,88 @@ func (t *pathTable) textOf(at uint32) uint32 {
 	return t.child(at, rootPath, []byte(suffix))
 }
 
-// child returns the path that a name leads to from parent; before is the path of the member in front, rootPath if there is none.
-func (t *pathTable) child(parent, before uint32, name []byte) uint32 {
-	guess := t.paths[parent].first
+// guess returns what was met behind the member of parent at before, or as its first member if that is rootPath.
+func (t *pathTable) guess(parent, before uint32) *guess {
 	if before != rootPath {
-		guess = t.paths[before].next
+		return &t.paths[before].next
 	}
-	if p := &t.paths[guess]; guess != rootPath && string(t.texts[p.name:p.nameEnd]) == string(name) {
-		return guess
-	}
-	return t.findChild(parent, before, name)
+	return &t.paths[parent].first
 }
 
-func (t *pathTable) findChild(parent, before uint32, name []byte) uint32 {
+// guessOther returns the second best guess if JSON begins with its name in quotes, otherwise rootPath.
+func (t *pathTable) guessOther(parent, before uint32, json []byte) uint32 {
+	g := t.guess(parent, before)
+	p := &t.paths[g.other]
+	if len(json) < chunkSize {
+		return rootPath
+	}
+	for i, mask := range nameMasks[int(p.quotedSize)%len(nameMasks)] {
+		if (word((*[chunkSize]byte)(json), i)^p.quoted[i])&mask != 0 {
+			return rootPath
+		}
+	}
+	g.met(g.other)
+	return g.latest
+}
+
+// nameChunk is the beginning of a name in quotes: all of most names.
+type nameChunk [chunkSize / 8]uint64
+
+// nameMasks has ones where the first bytes of a chunk are, as many as the index says.
+var nameMasks = func() (masks [2 * chunkSize]nameChunk) {
+	for size := range chunkSize + 1 {
+		for i := range size {
+			masks[size][i/8] |= 0xff << (i % 8 * 8)
+		}
+	}
+	return masks
+}()
+
+// quote returns a name in quotes, and its size; size 1 and another byte than a quote if it is too long, or no JSON.
+func quote(name []byte) (chunk nameChunk, size uint8) {
+	if end, _ := plainRun(name, 0); end < len(name) || len(name)+2 > chunkSize {
+		return chunk, 1
+	}
+	var buf [chunkSize]byte
+	quoted := append(append(append(buf[:0], '"'), name...), '"')
+	for i := range chunk {
+		chunk[i] = word(&buf, i)
+	}
+	return chunk, uint8(len(quoted))
+}
+
+// child returns the path that a name leads to from parent; before is the path of the member in front, rootPath if there is none.
+func (t *pathTable) child(parent, before uint32, name []byte) uint32 {
+	at := t.find(parent, *t.guess(parent, before), name)
+	t.guess(parent, before).met(at)
+	return at
+}
+
+// item is child for a name of a name/value list: the first one is guessed apart from the members of the list's elements.
+func (t *pathTable) item(list, before uint32, name []byte) uint32 {
+	if before != rootPath {
+		return t.child(list, before, name)
+	}
+	at := t.find(list, t.paths[list].item, name)
+	t.paths[list].item.met(at)
+	return at
+}
+
+// find returns the path that a name leads to from parent.
+func (t *pathTable) find(parent uint32, g guess, name []byte) uint32 {
+	for _, at := range [...]uint32{g.latest, g.other} {
+		if at != rootPath && string(t.name(at)) == string(name) {
+			return at
+		}
+	}
 	const odd = 0x9e3779b1 // spreads the children of different paths that have the same name
 	hash := uint32(maphash.Bytes(t.seed, name)) + parent*odd
 	at := t.children.find(hash, func(at uint32) bool {
-		p := &t.paths[at]
-		return p.parent == parent && string(t.texts[p.name:p.nameEnd]) == string(name)
+		return t.paths[at].parent == parent && string(t.name(at)) == string(name)
 	})
 	if at == rootPath {
 		at = t.add(parent, name)
 		t.children.add(hash, at)
-	}
-	if before != rootPath {
-		t.paths[before].next = at
-	} else {
-		t.paths[parent].first = at
 	}
 	return at
 }
@@ -140,41 +269,29 @@ func (t *pathTable) findChild(parent, before uint32, name []byte) uint32 {
 // add adds the path that a name leads to from parent.
 func (t *pathTable) add(parent uint32, name []byte) uint32 {
 	at := uint32(len(t.paths))
-	up := t.paths[parent]
-	p := path{parent: parent, depth: up.depth + 1}
-
-	t.key = append(t.key[:0], t.texts[up.key:up.keyEnd]...)
-	key := t.key
+	up := &t.paths[parent]
+	p := path{parent: parent, depth: up.depth + 1, length: up.length + uint32(len(name))}
 	if up.depth > 0 {
-		key = append(key, t.separator)
+		p.length++
 	}
-	keyName := len(key)
-	key = append(key, name...)
-	t.key = key
-	changed := false
-	for i, c := range key[keyName:] {
-		if c == '.' || c == ' ' || c == t.separator {
-			key[keyName+i] = '_'
-			changed = changed || c != '_'
+	p.role = roleOf(name)
+	p.detected = string(name) == detectedValues
+	p.quoted, p.quotedSize = quote(name)
+	p.name = uint32(len(t.texts))
+	t.texts = append(t.texts, name...)
+	p.nameEnd = uint32(len(t.texts))
+	t.paths = append(t.paths, p)
+
+	added := &t.paths[at]
+	if p.depth == 1 {
+		added.top = topMemberOf(name)
+		if p.length <= MaxKeyBytes {
+			added.stable = schema.StableType(t.flatKey(at))
 		}
 	}
-	p.encoded = uint32(len(t.texts))
-	t.texts = msgp.AppendStringFromBytes(t.texts, key)
-	p.keyEnd = uint32(len(t.texts))
-	p.key = p.keyEnd - uint32(len(key))
-	p.keyName = p.key + uint32(keyName)
-	p.name, p.nameEnd = p.keyName, p.keyEnd
-	if changed {
-		p.name = p.keyEnd
-		t.texts = append(t.texts, name...)
-		p.nameEnd = uint32(len(t.texts))
+	if int(p.length) <= t.longest {
+		_, added.expand = t.expand[string(t.flatKey(at))]
 	}
-
-	_, p.expand = t.expand[string(key)]
-	if p.depth == 1 {
-		p.stable, p.top = schema.StableType(key), uint8(topMember(name))
-	}
-	t.paths = append(t.paths, p)
 	return at
 }
 
@@ -193,7 +310,12 @@ func (t *pathTable) findOwner(at uint32) uint32 {
 	if owner == rootPath {
 		owner = at
 		t.owners.add(hash, at)
-		_, t.paths[at].reserved = t.reserved[string(key)]
+		_, reserved := t.reserved[string(key)]
+		p := &t.paths[at]
+		p.outside = reserved || len(key) > MaxKeyBytes
+		if !p.outside && !p.expand {
+			p.lone = loneKinds(p.stable)
+		}
 	}
 	t.paths[at].owner = owner
 	return owner

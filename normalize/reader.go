@@ -36,11 +36,13 @@ type Record struct {
 	Size    int64  // bytes it had, also of what is not in Bytes
 }
 
-// Reader splits a content blob, a JSON array of records or a single one, as it streams in. It finds where a record ends, and only
-// that: whether the record is valid is for the Encoder. It holds no more than the largest record it hands out and a window.
+// Reader splits a content blob, a JSON array of records or a single one, as it streams in. It finds where a record ends: by parsing
+// it for its Encoder, which then need not, or, where that fails, by its brackets and strings alone. Whether a record is valid is for
+// the Encoder to say. A Reader holds no more than the largest record it hands out and a window.
 //
 // After a record that is broken such that its end is not certain, everything that remains is one Record with a Problem.
 type Reader struct {
+	encoder   *Encoder // nil: nothing is parsed
 	src       io.Reader
 	maxRecord int64
 	buf       []byte
@@ -77,9 +79,16 @@ func NewReader(r io.Reader, maxRecord int) *Reader {
 	return &Reader{src: r, maxRecord: int64(maxRecord), buf: make([]byte, readWindow)}
 }
 
+// NewReader returns a Reader whose records this encoder appends: most of them then need not be looked at twice.
+func (e *Encoder) NewReader(r io.Reader, maxRecord int) *Reader {
+	reader := NewReader(r, maxRecord)
+	reader.encoder = e
+	return reader
+}
+
 // Reset begins another content blob and keeps the memory.
 func (r *Reader) Reset(src io.Reader) {
-	*r = Reader{src: src, maxRecord: r.maxRecord, buf: r.buf, kept: r.kept[:0], open: r.open[:0]}
+	*r = Reader{encoder: r.encoder, src: src, maxRecord: r.maxRecord, buf: r.buf, kept: r.kept[:0], open: r.open[:0]}
 }
 
 // Rest returns what was read of the open record when Next failed, at most MaxRawBytes. It is valid until Reset.
@@ -96,6 +105,9 @@ func (r *Reader) Rest() []byte {
 func (r *Reader) Next() (Record, error) {
 	if r.err != nil {
 		return Record{}, r.err
+	}
+	if r.encoder != nil {
+		r.encoder.begin() // what it holds is about to be overwritten
 	}
 	record, err := r.next()
 	if err != nil {
@@ -232,11 +244,15 @@ func (r *Reader) need() error {
 		if r.end == len(r.buf) {
 			r.makeRoom()
 		}
-		n, err := r.src.Read(r.buf[r.end:])
-		r.end += n
-		r.srcErr = err
+		r.read()
 	}
 	return nil
+}
+
+func (r *Reader) read() (n int) {
+	n, r.srcErr = r.src.Read(r.buf[r.end:])
+	r.end += n
+	return n
 }
 
 // makeRoom moves the open element to the beginning of the buffer, or doubles the buffer if it is there already.
@@ -260,6 +276,10 @@ func (r *Reader) drop(to int) {
 
 // element reads the element that begins at r.at; behind it the reader is at the given stage.
 func (r *Reader) element(behind stage) (Record, error) {
+	if r.encoder != nil && r.buf[r.at] == '{' && r.parseElement() {
+		r.stage = behind
+		return Record{Bytes: r.buf[r.start:r.at], Size: int64(r.at - r.start)}, nil
+	}
 	certain, err := r.skipElement()
 	if err != nil {
 		return Record{}, bodyError(err)
@@ -273,6 +293,42 @@ func (r *Reader) element(behind stage) (Record, error) {
 		return r.problem("the record is larger than max_record_size, " + strconv.FormatInt(r.maxRecord, 10) + " bytes"), nil
 	}
 	return Record{Bytes: r.buf[r.start:r.at], Size: int64(r.at - r.start)}, nil
+}
+
+// parseElement moves r.at behind the element that begins there, if that is a valid record which parses at once. It reads on when it
+// seems to be cut off, and does nothing else when it fails.
+func (r *Reader) parseElement() bool {
+	for {
+		text := r.buf[r.at:r.end]
+		end, ok := r.encoder.readRecord(text)
+		if ok && int64(end) <= r.maxRecord && len(r.encoder.nodes) <= maxOpen {
+			r.at += end
+			return true
+		}
+		if ok {
+			return false
+		}
+		const longestToken = len(`\u0000`) // of those that are refused where they begin
+		if len(text)-end >= longestToken || int64(len(text)) > r.maxRecord || !r.fill() {
+			return false
+		}
+	}
+}
+
+// fill reads on until the buffer is full, or the source ends; it has at least as much room as the open element is long. It tells
+// whether anything came.
+func (r *Reader) fill() bool {
+	if r.srcErr != nil {
+		return false
+	}
+	r.makeRoom()
+	before := r.end
+	for empty := 0; r.end < len(r.buf) && r.srcErr == nil && empty < maxEmptyReads; empty++ {
+		if r.read() > 0 {
+			empty = 0
+		}
+	}
+	return r.end > before
 }
 
 // remainder drains the source and hands out what there was, from the open element on, as one record that cannot be read.

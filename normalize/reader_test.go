@@ -2,6 +2,7 @@ package normalize
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // readAll gives every record of a blob as text, problems as "!problem: bytes", and the error that ended it.
@@ -92,18 +94,23 @@ func TestReader(t *testing.T) {
 			if !strings.Contains(test.what, "limit") {
 				limit = 0
 			}
-			for how, src := range map[string]io.Reader{
-				"whole":                  strings.NewReader(blob),
-				"byte by byte":           iotest.OneByteReader(strings.NewReader(blob)),
-				"the end with the bytes": iotest.DataErrReader(strings.NewReader(blob)),
+			for how, source := range map[string]func(io.Reader) io.Reader{
+				"whole":                  func(src io.Reader) io.Reader { return src },
+				"byte by byte":           iotest.OneByteReader,
+				"the end with the bytes": iotest.DataErrReader,
 			} {
-				r := NewReader(src, limit)
-				got, err := readAll(r)
-				if !slices.Equal(got, test.want) || !errors.Is(err, test.err) {
-					t.Errorf("%s: got %q, %v\nwant %q, %v", how, got, err, test.want, test.err)
-				}
-				if _, again := r.Next(); again != err {
-					t.Errorf("%s: after %v Next returned %v", how, err, again)
+				for whose, newReader := range map[string]func(io.Reader, int) *Reader{
+					"a reader":            NewReader,
+					"an encoder's reader": newEncoder(t, Options{}).NewReader,
+				} {
+					r := newReader(source(strings.NewReader(blob)), limit)
+					got, err := readAll(r)
+					if !slices.Equal(got, test.want) || !errors.Is(err, test.err) {
+						t.Errorf("%s, %s: got %q, %v\nwant %q, %v", whose, how, got, err, test.want, test.err)
+					}
+					if _, again := r.Next(); again != err {
+						t.Errorf("%s, %s: after %v Next returned %v", whose, how, err, again)
+					}
 				}
 			}
 		})
@@ -166,7 +173,7 @@ func TestReaderHoldsNoMoreThanTheLimitAndAWindow(t *testing.T) {
 		{"a large broken record", `[{"a" "`, piece, `"},{"b":1}]`, []string{"a record is broken"}},
 		{"data behind the array", `[]`, piece, ``, []string{"there is data behind"}},
 	} {
-		r := NewReader(io.MultiReader(strings.NewReader(test.begin), &endless{pattern: test.pattern, n: pieces}, strings.NewReader(test.end)), limit)
+		r := newEncoder(t, Options{}).NewReader(io.MultiReader(strings.NewReader(test.begin), &endless{pattern: test.pattern, n: pieces}, strings.NewReader(test.end)), limit)
 		for _, want := range test.want {
 			record, err := r.Next()
 			if err != nil {
@@ -194,7 +201,7 @@ func TestReaderHoldsNoMoreThanTheLimitAndAWindow(t *testing.T) {
 }
 
 func TestReaderGivesUpOnBottomlessNesting(t *testing.T) {
-	r := NewReader(io.MultiReader(strings.NewReader("["), &endless{pattern: strings.Repeat("[", 1<<16), n: 32}), 1<<10)
+	r := newEncoder(t, Options{}).NewReader(io.MultiReader(strings.NewReader(`[{"a":`), &endless{pattern: strings.Repeat("[", 1<<16), n: 32}), 1<<10)
 	record, err := r.Next()
 	if err != nil || record.Problem == "" {
 		t.Errorf("got %v, %v, want a problem", record.Problem, err)
@@ -205,13 +212,45 @@ func TestReaderGivesUpOnBottomlessNesting(t *testing.T) {
 }
 
 func TestReaderReset(t *testing.T) {
-	r := NewReader(strings.NewReader("<html>"), 0)
+	r := newEncoder(t, Options{}).NewReader(strings.NewReader("<html>"), 0)
 	if _, err := r.Next(); err != ErrNotJSON {
 		t.Fatal(err)
 	}
 	r.Reset(strings.NewReader(`[{}]`))
 	if got, err := readAll(r); !slices.Equal(got, []string{"{}"}) || err != io.EOF {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestEncoderTakesWhatItsReaderParsed checks that a record gives the same event whether its reader parsed it, another did, or none,
+// and that other records may come between.
+func TestEncoderTakesWhatItsReaderParsed(t *testing.T) {
+	var records [][]byte
+	for _, name := range goldenFiles(t) {
+		if record := bytes.TrimSpace(readGolden(t, name).record); json.Valid(record) {
+			records = append(records, record)
+		}
+	}
+	blob := append(append([]byte{'['}, bytes.Join(records, []byte(" , "))...), ']')
+	for _, options := range fuzzOptions {
+		options.Now = func() time.Time { return time.Unix(minEventSecond, 0) }
+		e, other := newEncoder(t, options), newEncoder(t, options)
+		r := e.NewReader(bytes.NewReader(blob), 0)
+		for i, record := range records {
+			got, err := r.Next()
+			if err != nil || !bytes.Equal(got.Bytes, record) {
+				t.Fatalf("record %d: %q, %v", i, got.Bytes, err)
+			}
+			want, _ := other.AppendRecord(nil, record, nil)
+			if i%3 == 1 {
+				e.AppendRecord(nil, []byte(`{"a":1}`), nil)
+			}
+			for how, take := range []*Encoder{e, e, other} { // parsed, no longer parsed, parsed for another
+				if event, _ := take.AppendRecord(nil, got.Bytes, nil); !bytes.Equal(event, want) {
+					t.Errorf("%+v, record %d, encoder %d: got %q, want %q", options, i, how, event, want)
+				}
+			}
+		}
 	}
 }
 
@@ -232,9 +271,12 @@ func FuzzReader(f *testing.F) {
 				t.Errorf("%s: got %q, %v, want %q, %v", how, got, err, want, wantErr)
 			}
 		}
-		check("byte by byte", iotest.OneByteReader(bytes.NewReader(blob)))
-		for split := range min(len(blob), 60) {
-			check(fmt.Sprint("split at ", split), io.MultiReader(bytes.NewReader(blob[:split]), bytes.NewReader(blob[split:])))
+		for _, reader := range []*Reader{r, newEncoder(t, Options{}).NewReader(nil, testMaxRecord)} {
+			r = reader
+			check("byte by byte", iotest.OneByteReader(bytes.NewReader(blob)))
+			for split := range min(len(blob), 60) {
+				check(fmt.Sprint("split at ", split), io.MultiReader(bytes.NewReader(blob[:split]), bytes.NewReader(blob[split:])))
+			}
 		}
 
 		var size int64

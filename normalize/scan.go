@@ -22,6 +22,20 @@ func stops(word uint64) uint64 {
 	return (below | slash) & highBits &^ word
 }
 
+// chunkSize is how many bytes are looked at together where most texts are shorter: a branch for each eight would be predicted wrongly
+// nearly once a text.
+const chunkSize = 32
+
+func word(chunk *[chunkSize]byte, i int) uint64 { return binary.LittleEndian.Uint64(chunk[8*i:]) }
+
+// twoStops returns a bit for each byte of two words, of which the lowest one set is that of the first byte that is not plain text.
+func twoStops(a, b uint64) uint32 { return uint32(byteMask(stops(a)) | byteMask(stops(b))<<8) }
+
+// byteMask gathers the high bits of the eight bytes of a word in the lowest eight bits. All other bits of the word are 0.
+//
+// The product has the high bit of byte k, bit 8k+7, at bit 56+k, through the factor's bit 49-7k, and no two bits at one place.
+func byteMask(word uint64) uint64 { return word * 0x0002040810204081 >> 56 }
+
 // plainRun returns the index, from i on, of the first byte that is not plain text of a JSON string; len(b) if there is none. high
 // tells whether a byte before it is not ASCII.
 func plainRun(b []byte, i int) (end int, high bool) {

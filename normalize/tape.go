@@ -3,7 +3,9 @@ package normalize
 import (
 	"encoding/binary"
 	"math/bits"
-	"unicode/utf8"
+	"slices"
+
+	"in_office365/normalize/schema"
 )
 
 type kind uint8
@@ -18,12 +20,29 @@ const (
 	kindObject
 )
 
+// kindSet is a set of kinds; anyNumber stands in it for all numbers, kindNumber only for those with flagShort.
+type kindSet uint16
+
+const anyNumber = kindObject + 1
+
+// loneKinds returns the kinds of scalars that a key with a stable type takes as they are.
+func loneKinds(stable schema.Type) kindSet {
+	switch stable {
+	case schema.Integer:
+		return 1 << kindNumber
+	case schema.Boolean:
+		return 1<<kindFalse | 1<<kindTrue
+	}
+	return 1<<kindFalse | 1<<kindTrue | 1<<kindString | 1<<kindNumber | 1<<anyNumber
+}
+
 type flags uint8
 
 const (
-	flagDirty     flags = 1 << iota // a string with escapes or bytes that are not ASCII: to be decoded
-	flagDirtyName                   // the same of the member's name
+	flagEscaped   flags = 1 << iota // a string with escapes
+	flagHigh                        // a string that may have bytes that are not ASCII
 	flagInteger                     // a number without fraction and exponent
+	flagShort                       // an integer that is too short to overflow
 	flagEmpty                       // {}, [], or an array that holds nothing but such and (unless nulls are kept) nulls
 	flagRedacted                    // a scalar below DetectedValues; kind is kindString, off and end are those of the whole token
 	flagExpanded                    // off, end and the name lie in tape.texts, not in tape.record
@@ -36,11 +55,12 @@ const noNode = 0
 // node is one JSON value. Nodes stand in document order, so the children of node i begin at i+1 and each one's next sibling is at
 // its next.
 type node struct {
-	off, end         uint32 // its text; of a string what is between the quotes
-	nameOff, nameEnd uint32 // the name of an object's member, between its quotes
-	next             uint32 // the index behind its subtree; while it is open, its parent's
-	kind             kind
-	flags            flags
+	off, end uint32 // its text; of a string what is between the quotes
+	path     uint32 // the names that lead to it
+	name     uint32 // of an object's member: where its name begins, behind the quote
+	next     uint32 // the index behind its subtree; while it is open, its parent
+	kind     kind
+	flags    flags
 }
 
 // tape holds one record as nodes, and behind them those of JSON texts that were expanded in it.
@@ -48,7 +68,8 @@ type tape struct {
 	nodes  []node
 	record []byte
 	texts  []byte // decoded JSON texts
-	names  []byte // scratch for decoded names
+	names  []byte // scratch for a decoded name
+	paths  pathTable
 
 	// rewritten leads from strings to the JSON expanded from them that is to stand for them wherever they are kept as text.
 	rewritten map[uint32]uint32
@@ -60,12 +81,6 @@ type tape struct {
 }
 
 const detectedValues = "DetectedValues"
-
-// reset begins a new record.
-func (t *tape) reset(record []byte) {
-	t.nodes, t.texts, t.record = t.nodes[:0], t.texts[:0], record
-	t.spaced, t.hidden, t.rewritten = false, false, nil
-}
 
 func (t *tape) source(f flags) []byte {
 	if f&flagExpanded != 0 {
@@ -80,157 +95,248 @@ func (t *tape) text(i uint32) []byte {
 	return t.source(n.flags)[n.off:n.end]
 }
 
-// name returns the node's member name, decoded; valid until the next call.
-func (t *tape) name(i uint32) []byte {
-	n := &t.nodes[i]
-	raw := t.source(n.flags)[n.nameOff:n.nameEnd]
-	if n.flags&flagDirtyName == 0 {
-		return raw
-	}
-	t.names = appendDecoded(t.names[:0], raw)
-	return t.names
-}
-
 func (t *tape) isEmpty(i uint32) bool { return t.nodes[i].flags&flagEmpty != 0 }
 
-// parse appends the nodes of one JSON text, which lies at base in its source, and returns the index where it went wrong, -1 if it
-// did not. It takes exactly the JSON of RFC 8259, with any bytes from 0x80 on within strings, at any depth.
-func (t *tape) parse(text []byte, base uint32, origin flags) (bad int) {
-	t.nodes, bad = t.appendNodes(t.nodes, text, base, origin)
-	return bad
+// begin forgets the record before.
+func (t *tape) begin() {
+	t.nodes, t.texts, t.record = t.nodes[:0], t.texts[:0], nil
+	t.spaced, t.hidden, t.rewritten = false, false, nil
 }
 
-// appendNodes is parse on nodes that are its own, so that they stay in registers.
-func (t *tape) appendNodes(nodes []node, text []byte, base uint32, origin flags) (_ []node, bad int) {
+// readRecord parses the record that text begins with. end is the index behind it, or, when it is not ok, where it goes wrong;
+// len(text) if it does not end in text.
+func (t *tape) readRecord(text []byte) (end int, ok bool) {
+	t.begin()
+	if end, ok = t.parse(text, 0, rootPath); ok {
+		t.record = text[:end]
+	}
+	return end, ok
+}
+
+// holds tells whether the nodes are those of this record.
+func (t *tape) holds(record []byte) bool {
+	return len(t.record) > 0 && len(t.record) == len(record) && &t.record[0] == &record[0]
+}
+
+// parse appends the nodes of the JSON value that begins at source[i], white space aside; its place is at. It takes exactly the JSON
+// of RFC 8259, with any bytes from 0x80 on within strings, at any depth. end is the index behind the value, or, when it is not ok,
+// where it goes wrong.
+func (t *tape) parse(source []byte, i int, at uint32) (end int, ok bool) {
+	root := len(t.nodes)
+	t.nodes, end, ok = t.appendNodes(t.nodes, source, i, at)
+	if ok && t.redact {
+		t.redactNodes(root)
+	}
+	return end, ok
+}
+
+// appendNodes is parse without redaction. What nearly every node needs stands in its one loop, without calls: for each it would have
+// to save and restore its state.
+func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []node, end int, ok bool) {
 	const none = ^uint32(0)
 	var (
-		open      = none  // the innermost container
-		inObject  = false // it is an object
-		redacting = none  // the outermost container below DetectedValues
-		redactOne = false // the next value is below DetectedValues
-		i         = 0
+		open     = none             // the innermost container
+		inObject = false            // it is an object
+		before   = uint32(rootPath) // the path of its member before this one
+		guess    = uint32(rootPath) // the path that the next member probably has
+		path     = at               // of the value, of arrays also of their elements
+		paths    = t.paths.paths
 	)
 	for {
-		// A value begins at i, in an object its name, white space aside.
-		if i = t.skipSpace(text, i); i == len(text) {
-			return nodes, i
-		}
-		n := node{flags: origin}
+		// A value begins at i, in an object its name.
+		name := i + 1
 		if inObject {
-			if text[i] != '"' {
-				return nodes, i
+			// There is no branch for the size of a name: that varies, and a wrongly predicted branch costs more than to compare some
+			// bytes for nothing.
+			size, different := 0, uint64(1)
+			if i+chunkSize < len(text) {
+				p, chunk := &paths[guess], (*[chunkSize]byte)(text[i:i+chunkSize])
+				size = int(p.quotedSize)
+				mask := &nameMasks[size%len(nameMasks)]
+				different = (word(chunk, 0)^p.quoted[0])&mask[0] | (word(chunk, 1)^p.quoted[1])&mask[1] |
+					(word(chunk, 2)^p.quoted[2])&mask[2] | (word(chunk, 3)^p.quoted[3])&mask[3]
 			}
-			end, dirty, ok := skipString(text, i+1)
-			if !ok {
-				return nodes, end
+			if path = guess; different == 0 && text[i+size] == ':' {
+				i += size + 1
+			} else {
+				if name, i, path, ok = t.readName(text, i, nodes[open].path, before); !ok {
+					return nodes, i, false
+				}
+				paths = t.paths.paths
 			}
-			n.nameOff, n.nameEnd = base+uint32(i)+1, base+uint32(end)
-			if dirty {
-				n.flags |= flagDirtyName
-			}
-			if t.redact && redacting == none {
-				redactOne = isDetectedValues(text[i+1:end], dirty)
-			}
-			if i = t.skipSpace(text, end+1); i == len(text) || text[i] != ':' {
-				return nodes, i
-			}
-			if i = t.skipSpace(text, i+1); i == len(text) {
-				return nodes, i
+			before = path
+		}
+		if i >= len(text) || text[i] <= ' ' {
+			if i = t.skipSpaces(text, i); i >= len(text) {
+				return nodes, i, false
 			}
 		}
 
-		c := text[i]
-		index := uint32(len(nodes))
-		n.off = base + uint32(i)
-		if c == '{' || c == '[' {
-			n.kind, n.next = kindObject, open // its parent, until it is closed
+		index := len(nodes)
+		if index == cap(nodes) {
+			nodes = slices.Grow(nodes, 1)
+		}
+		nodes = nodes[:index+1]
+		n := &nodes[index]
+		n.name, n.path = uint32(name), path
+		n.next = uint32(index + 1)
+		switch c := text[i]; {
+		case c == '"':
+			begin := i + 1
+			plain, seen := false, uint64(0)
+			for i = begin; i+chunkSize <= len(text); i += chunkSize {
+				chunk := (*[chunkSize]byte)(text[i : i+chunkSize])
+				a, b, c, d := word(chunk, 0), word(chunk, 1), word(chunk, 2), word(chunk, 3)
+				seen |= a | b | c | d
+				if stop := twoStops(a, b) | twoStops(c, d)<<16; stop != 0 {
+					i += bits.TrailingZeros32(stop)
+					plain = text[i] == '"'
+					break
+				}
+			}
+			n.kind, n.flags = kindString, 0
+			if seen&highBits != 0 {
+				n.flags = flagHigh
+			}
+			if !plain {
+				if i, n.flags, ok = skipAnyString(text, i, n.flags); !ok {
+					return nodes, min(i+1, len(text)), false
+				}
+			}
+			n.off, n.end = uint32(begin), uint32(i)
+			i++
+			if !inObject && open != none {
+				nodes[open].flags &^= flagEmpty
+			}
+		case c == '{' || c == '[':
+			n.off = uint32(i)
+			n.kind, n.flags = kindObject, flagEmpty
 			if c == '[' {
 				n.kind = kindArray
 			}
-			if redactOne {
-				redacting, redactOne = index, false
+			if i = t.skipSpace(text, i+1); i < len(text) && text[i] == c+2 { // '{'+2 is '}', '['+2 is ']'
+				i++
+				n.end = uint32(i)
+				break
 			}
-			i = t.skipSpace(text, i+1)
-			empty := i < len(text) && text[i] == c+2 // '{'+2 is '}', '['+2 is ']'
-			if empty || c == '[' {
-				n.flags |= flagEmpty // an array until something is in it
+			if inObject = c == '{'; inObject {
+				n.flags = 0 // an array is empty until something is in it
 			}
-			nodes = append(nodes, n)
-			open, inObject = index, c == '{'
-			if !empty {
-				continue
-			}
-		} else {
-			var end int
-			var ok bool
-			switch c {
-			case '"':
-				var dirty bool
-				end, dirty, ok = skipString(text, i+1)
-				n.kind, n.off, n.end = kindString, n.off+1, base+uint32(end)
-				if dirty {
-					n.flags |= flagDirty
-				}
-				end++
-			case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-				var integer bool
-				end, integer, ok = skipNumber(text, i)
-				n.kind, n.end = kindNumber, base+uint32(end)
-				if integer {
-					n.flags |= flagInteger
-				}
-			default:
-				n.kind, end, ok = skipLiteral(text, i)
-				n.end = base + uint32(end)
-			}
+			n.next = open // its parent, until it is closed
+			open, before, guess = uint32(index), rootPath, paths[path].first.latest
+			continue
+		default:
+			kind, set, end, ok := skipAtom(text, i)
 			if !ok {
-				return nodes, min(end, len(text))
+				return nodes, end, false
 			}
-			if n.kind != kindNull && (redactOne || redacting != none) {
-				n.kind, n.flags = kindString, n.flags&^(flagDirty|flagInteger)|flagRedacted
-				n.off, n.end = base+uint32(i), base+uint32(end)
-				t.hidden = true
-			}
-			redactOne = false
-			if !inObject && open != none && (n.kind != kindNull || t.nullsIn) {
+			n.off, n.end = uint32(i), uint32(end)
+			n.kind, n.flags = kind, set
+			i = end
+			if !inObject && open != none && (kind != kindNull || t.nullsIn) {
 				nodes[open].flags &^= flagEmpty
 			}
-			n.next = index + 1
-			nodes = append(nodes, n)
-			i = end
+		}
+		if inObject {
+			guess = paths[path].next.latest
+		} else if open == none {
+			return nodes, i, true
 		}
 
 		// Containers may end here; then a comma follows, or the end.
 		for {
-			i = t.skipSpace(text, i)
-			if open == none {
-				if i == len(text) {
-					return nodes, -1
+			if i >= len(text) || text[i] <= ' ' {
+				if i = t.skipSpaces(text, i); i >= len(text) {
+					return nodes, i, false
 				}
-				return nodes, i
-			}
-			if i == len(text) {
-				return nodes, i
 			}
 			c := text[i]
 			if c == ',' {
-				i++
+				if i++; inObject && i < len(text) && text[i] <= ' ' {
+					i = t.skipSpaces(text, i)
+				}
 				break
 			}
 			if inObject && c != '}' || !inObject && c != ']' {
-				return nodes, i
+				return nodes, i, false
 			}
 			i++
 			n := &nodes[open]
 			parent := n.next
-			n.next, n.end = uint32(len(nodes)), base+uint32(i)
-			if open == redacting {
-				redacting = none
+			n.next, n.end = uint32(len(nodes)), uint32(i)
+			if parent == none {
+				return nodes, i, true
 			}
-			open, inObject = parent, parent != none && nodes[parent].kind == kindObject
-			if parent != none && !inObject && n.flags&flagEmpty == 0 {
-				nodes[parent].flags &^= flagEmpty
+			open = parent
+			p := &nodes[parent]
+			if inObject = p.kind == kindObject; inObject {
+				before, guess = n.path, paths[n.path].next.latest
+			} else {
+				path = p.path
+				if n.flags&flagEmpty == 0 {
+					p.flags &^= flagEmpty
+				}
 			}
+		}
+	}
+}
+
+// readName reads the name of an object's member, white space aside, and the colon behind it. begin is the index behind the quote
+// before it; end the one behind the colon, or, when it is not ok, where it goes wrong.
+func (t *tape) readName(text []byte, i int, at, before uint32) (begin, end int, path uint32, ok bool) {
+	if i = t.skipSpace(text, i); i >= len(text) || text[i] != '"' {
+		return 0, i, 0, false
+	}
+	begin = i + 1
+	if path = t.paths.guessOther(at, before, text[i:]); path != rootPath {
+		i += int(t.paths.paths[path].quotedSize)
+	} else {
+		end, f, ok := skipString(text, begin)
+		if !ok {
+			return 0, end, 0, false
+		}
+		name := text[begin:end]
+		if f != 0 {
+			t.names = appendDecoded(t.names[:0], name)
+			name = t.names
+		}
+		path = t.paths.child(at, before, name)
+		i = end + 1
+	}
+	if i = t.skipSpace(text, i); i >= len(text) || text[i] != ':' {
+		return 0, i, 0, false
+	}
+	return begin, i + 1, path, true
+}
+
+// skipAtom returns the index behind the number or literal that begins at i, and what it is.
+func skipAtom(text []byte, i int) (k kind, f flags, end int, ok bool) {
+	if c := text[i]; c != '-' && (c < '0' || '9' < c) {
+		k, end, ok = skipLiteral(text, i)
+		return k, 0, end, ok
+	}
+	end, integer, ok := skipNumber(text, i)
+	if integer {
+		if f = flagInteger; end-i <= maxShortInteger {
+			f |= flagShort
+		}
+	}
+	return kindNumber, f, end, ok
+}
+
+// redactNodes makes every scalar below a member named DetectedValues a redacted one, from node i on.
+func (t *tape) redactNodes(i int) {
+	for end := uint32(i); i < len(t.nodes); i++ {
+		n := &t.nodes[i]
+		if t.paths.paths[n.path].detected && n.name != 0 {
+			end = max(end, n.next)
+		}
+		if uint32(i) < end && n.kind != kindNull && n.kind < kindArray {
+			if n.kind == kindString {
+				n.off, n.end = n.off-1, n.end+1
+			}
+			n.kind, n.flags = kindString, n.flags&flagExpanded|flagRedacted
+			t.hidden = true
 		}
 	}
 }
@@ -244,70 +350,64 @@ func (t *tape) skipSpace(text []byte, i int) int {
 }
 
 func (t *tape) skipSpaces(text []byte, i int) int {
-	t.spaced = true
 	for i < len(text) && isSpace(text[i]) {
+		t.spaced = true
 		i++
 	}
 	return i
 }
 
-// isDetectedValues tells whether a member name, escaped or not, is the one that holds matches of data loss prevention.
-func isDetectedValues(raw []byte, dirty bool) bool {
-	if !dirty {
-		return string(raw) == detectedValues
-	}
-	const longestEscape = len(`\u0000`)
-	if len(raw) > longestEscape*len(detectedValues) {
-		return false
-	}
-	var buf [longestEscape * len(detectedValues) * utf8.UTFMax]byte
-	return string(appendDecoded(buf[:0], raw)) == detectedValues
-}
+// flagDirty is a string that is to be decoded.
+const flagDirty = flagEscaped | flagHigh
 
 // skipString returns the index of the quote that ends the string whose first byte is at i, or where it goes wrong.
-func skipString(text []byte, i int) (end int, dirty, ok bool) {
+func skipString(text []byte, i int) (end int, f flags, ok bool) {
 	var seen uint64
-	for rest := text[i:]; len(rest) >= 8; rest = rest[8:] {
-		word := binary.LittleEndian.Uint64(rest)
+	for end = i; end+8 <= len(text); end += 8 {
+		word := binary.LittleEndian.Uint64(text[end:])
 		stop := stops(word)
 		if stop == 0 {
 			seen |= word
 			continue
 		}
-		if end = len(text) - len(rest) + bits.TrailingZeros64(stop)/8; text[end] != '"' {
+		if end += bits.TrailingZeros64(stop) / 8; text[end] != '"' {
 			break
 		}
-		seen |= word & (stop - 1)
-		return end, seen&highBits != 0, true
+		if seen |= word & (stop - 1); seen&highBits != 0 {
+			f = flagHigh
+		}
+		return end, f, true
 	}
-	return skipAnyString(text, i)
+	return skipAnyString(text, i, 0)
 }
 
-// skipAnyString is skipString for those that have escapes too.
-func skipAnyString(text []byte, i int) (end int, dirty, ok bool) {
+// skipAnyString is skipString for the rest, from i on, of those that have escapes too; f is of what is before.
+func skipAnyString(text []byte, i int, f flags) (end int, _ flags, ok bool) {
 	for {
 		j, high := plainRun(text, i)
-		dirty = dirty || high
+		if high {
+			f |= flagHigh
+		}
 		if j == len(text) || text[j] < ' ' {
-			return j, dirty, false
+			return j, f, false
 		}
 		if text[j] == '"' {
-			return j, dirty, true
+			return j, f, true
 		}
-		dirty = true
+		f |= flagEscaped
 		if j+1 == len(text) {
-			return j + 1, dirty, false
+			return j + 1, f, false
 		}
 		switch text[j+1] {
 		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 			i = j + 2
 		case 'u':
 			if _, ok := hex4(text[j+2:]); !ok {
-				return j, dirty, false
+				return j, f, false
 			}
 			i = j + 6
 		default:
-			return j, dirty, false
+			return j, f, false
 		}
 	}
 }

@@ -64,7 +64,7 @@ func newFetcher(cfg *config.Config) (*fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fetcher{encoder: encoder, reader: normalize.NewReader(nil, cfg.MaxRecordSize)}, nil
+	return &fetcher{encoder: encoder, reader: encoder.NewReader(nil, cfg.MaxRecordSize)}, nil
 }
 
 // dispatch sends fetchers out for blobs that are due, until ctx ends.
