@@ -130,7 +130,14 @@ func (e *Encoder) topInteger(member topMember) (int64, bool) {
 
 // creationTime returns the zero time if the record does not tell.
 func (e *Encoder) creationTime() time.Time {
-	created, _ := parseTime(e.topString(&e.scratch, topCreationTime))
+	text := e.topString(&e.scratch, topCreationTime)
+	if created, ok := e.day.parse(text); ok {
+		return created
+	}
+	created, ok := parseTime(text)
+	if ok {
+		e.day.remember(text, created)
+	}
 	return created
 }
 
@@ -150,43 +157,62 @@ func (e *Encoder) appendOrigin(to *event, tenant, contentType string) {
 		pairs.text(e.added.contentType, contentType)
 		*o = origin{tenant, contentType, pairs.dst, pairs.count}
 	}
-	to.dst = append(to.dst, o.pairs...)
-	to.count += o.count
+	to.pairs(o.pairs, o.count)
 }
 
-// appendAdded adds the keys of a readable record.
-func (e *Encoder) appendAdded(event *event, src *Source) {
-	e.id = e.id[:0]
-	if i := e.top[topID]; i != noNode && !e.isEmpty(i) {
-		if e.nodes[i].kind == kindString {
-			e.id = e.appendString(e.id, i)
-		} else {
-			e.id = e.appendJSON(e.id, i)
-		}
+// namePairs remembers the pairs of a number's name: in a tenant's records there are few.
+type namePairs struct {
+	key   string
+	name  func(int64) string
+	slots [64]struct {
+		known bool
+		value int64
+		pairs []byte // as msgpack
+		count int    // 0 for a number without a name
 	}
-	if len(e.id) > 0 {
-		event.bytes(e.added.id, e.id)
+}
+
+func (p *namePairs) appendTo(to *event, value int64) {
+	s := &p.slots[uint64(value)%uint64(len(p.slots))]
+	if !s.known || s.value != value {
+		pair := event{dst: s.pairs[:0]}
+		pair.known(p.key, p.name(value))
+		s.known, s.value, s.pairs, s.count = true, value, pair.dst, pair.count
+	}
+	to.pairs(s.pairs, s.count)
+}
+
+// appendAdded adds the keys of a readable record and returns its Id.
+func (e *Encoder) appendAdded(event *event, src *Source) []byte {
+	id := e.recordID()
+	if len(id) > 0 {
+		event.bytes(e.added.id, id)
 	}
 	e.appendOrigin(event, src.Tenant, src.ContentType)
 
 	recordType, ok := e.topInteger(topRecordType)
 	if ok {
-		event.known(e.added.recordType, e.options.Names.RecordType(recordType))
+		e.recordTypes.appendTo(event, recordType)
 	} else {
 		recordType = -1
 	}
 	if v, ok := e.topInteger(topUserType); ok {
-		event.known(e.added.userType, e.options.Names.UserType(v))
+		e.userTypes.appendTo(event, v)
 	}
 	if v, ok := e.topInteger(topLogonType); ok {
-		event.known(e.added.logonType, e.options.Names.LogonType(v))
+		e.logonTypes.appendTo(event, v)
 	}
 	workload, operation := e.topString(&e.decoded, topWorkload), e.topString(&e.scratch, topOperation)
 	event.known(e.added.category, schema.Category(workload, recordType, operation))
 	event.known(e.added.outcome, e.outcome(recordType, operation))
 
 	for _, member := range [...]topMember{topClientIP, topClientIPAddress, topActorIPAddress} {
-		if addr, port, ok := parseAddress(e.topString(&e.scratch, member)); ok {
+		text := e.topString(&e.scratch, member)
+		if isPlainIPv4(text) { // as most are
+			event.bytes(e.added.clientIP, text)
+			break
+		}
+		if addr, port, ok := parseAddress(text); ok {
 			e.scratch = addr.AppendTo(e.scratch[:0])
 			event.bytes(e.added.clientIP, e.scratch)
 			if port >= 0 {
@@ -199,6 +225,23 @@ func (e *Encoder) appendAdded(event *event, src *Source) {
 		overflow := e.appendOverflow(nil)
 		event.bytes(e.added.overflow, overflow)
 	}
+	return id
+}
+
+// recordID returns the record's Id as it goes into its event, empty if it has none.
+func (e *Encoder) recordID() []byte {
+	i := e.top[topID]
+	switch n := &e.nodes[i]; {
+	case i == noNode || e.isEmpty(i):
+		return nil
+	case n.kind != kindString:
+		e.id = e.appendJSON(e.id[:0], i)
+	case n.flags&(flagDirty|flagRedacted) == 0:
+		return e.text(i)
+	default:
+		e.id = e.appendString(e.id[:0], i)
+	}
+	return e.id
 }
 
 const (

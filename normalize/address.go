@@ -45,6 +45,34 @@ func parseAddress(s []byte) (addr netip.Addr, port int, ok bool) {
 	return addr.Unmap(), port, err == nil
 }
 
+// isPlainIPv4 tells whether a text is an IPv4 address just as it would be written.
+func isPlainIPv4(s []byte) bool {
+	const longest = len("255.255.255.255")
+	if len(s) > longest {
+		return false
+	}
+	dots, value, digits := 0, 0, 0 // value and digits of the part that is read
+	for _, c := range s {
+		switch {
+		case '0' <= c && c <= '9':
+			if digits > 0 && value == 0 {
+				return false // a leading zero
+			}
+			value = 10*value + int(c-'0')
+			digits++
+			if value > 255 {
+				return false
+			}
+		case c == '.' && digits > 0:
+			dots++
+			value, digits = 0, 0
+		default:
+			return false
+		}
+	}
+	return dots == 3 && digits > 0
+}
+
 // looksLikeAddress tells whether a text has only characters of addresses without a zone. It spares what else services write
 // here, such as <null>, the making of an error.
 func looksLikeAddress(host []byte) bool {

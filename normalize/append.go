@@ -30,9 +30,9 @@ func (e *Encoder) AppendRecord(dst, record []byte, src *Source) ([]byte, Info) {
 		e.scratch = e.appendJSON(e.scratch[:0], 0)
 		event.bytes(e.options.RawKey, e.scratch)
 	}
-	e.appendAdded(&event, src)
+	id := e.appendAdded(&event, src)
 	when := e.eventTime(e.creationTime(), src.Created)
-	return event.end(when), Info{ID: e.id, Time: when}
+	return event.end(when), Info{ID: id, Time: when}
 }
 
 // read parses a record, unless its Reader has just done so, and returns why it is none, "" if it is one.

@@ -45,6 +45,8 @@ const (
 func (f *flattener) typeOf(v value) valueType {
 	n := &f.nodes[v.node]
 	switch {
+	case n.kind == kindString && v.form <= formText: // mostly
+		return typeString
 	case n.kind == kindNull:
 		return typeNil
 	case v.form == formText:
@@ -83,6 +85,8 @@ func (f *flattener) mixed(k *key) bool {
 func (f *flattener) appendValue(dst []byte, v value, asText bool) []byte {
 	n := &f.nodes[v.node]
 	switch {
+	case v.form == formPlain && !asText: // mostly
+		return f.appendScalar(dst, v.node)
 	case n.kind == kindNull:
 		return msgp.AppendNil(dst)
 	case n.kind == kindString && v.form != formInteger && v.form != formBoolean:
@@ -93,11 +97,9 @@ func (f *flattener) appendValue(dst []byte, v value, asText bool) []byte {
 	case v.form == formInteger:
 		i, _ := f.integer(v.node)
 		return msgp.AppendInt64(dst, i)
-	case v.form == formBoolean:
-		b, _ := f.boolean(v.node)
-		return msgp.AppendBool(dst, b)
 	}
-	return f.appendScalar(dst, v.node)
+	b, _ := f.boolean(v.node)
+	return msgp.AppendBool(dst, b)
 }
 
 // appendScalar appends a scalar by its kind.
@@ -114,6 +116,9 @@ func (f *flattener) appendScalar(dst []byte, i uint32) []byte {
 	text := f.text(i)
 	if len(text) == 1 {
 		return append(dst, text[0]-'0') // a positive fixint
+	}
+	if n.flags&flagShort != 0 {
+		return msgp.AppendInt64(dst, shortInteger(text))
 	}
 	switch num := parseNumber(text, n.flags&flagInteger != 0); num.form {
 	case numberInt:

@@ -76,8 +76,11 @@ type Encoder struct {
 	now     func() time.Time
 	added   addedKeys
 	origin  origin
-	id      []byte
+	id      []byte // scratch
+	day     day
 	line    fortiSIEMLine
+
+	recordTypes, userTypes, logonTypes namePairs
 }
 
 // NewEncoder checks the options. Its errors are one line and name the configuration key.
@@ -135,6 +138,10 @@ func NewEncoder(options Options) (*Encoder, error) {
 		options: options,
 		now:     options.Now,
 		added:   added,
+
+		recordTypes: namePairs{key: added.recordType, name: options.Names.RecordType},
+		userTypes:   namePairs{key: added.userType, name: options.Names.UserType},
+		logonTypes:  namePairs{key: added.logonType, name: options.Names.LogonType},
 	}, nil
 }
 
@@ -221,14 +228,20 @@ func (e *event) end(when time.Time) []byte {
 }
 
 func (e *event) key(name string) {
-	e.dst = msgp.AppendString(e.dst, name)
+	e.dst = append(appendStringHeader(e.dst, len(name)), name...)
 	e.count++
 }
 
 // bytes adds a pair whose value is valid UTF-8.
 func (e *event) bytes(name string, value []byte) {
 	e.key(name)
-	e.dst = msgp.AppendStringFromBytes(e.dst, value)
+	e.dst = append(appendStringHeader(e.dst, len(value)), value...)
+}
+
+// pairs adds pairs that are msgpack.
+func (e *event) pairs(pairs []byte, count int) {
+	e.dst = append(e.dst, pairs...)
+	e.count += count
 }
 
 // text adds a pair unless its value is empty.
@@ -238,7 +251,7 @@ func (e *event) text(name, value string) { e.known(name, strings.ToValidUTF8(val
 func (e *event) known(name, value string) {
 	if value != "" {
 		e.key(name)
-		e.dst = msgp.AppendString(e.dst, value)
+		e.dst = append(appendStringHeader(e.dst, len(value)), value...)
 	}
 }
 

@@ -159,39 +159,54 @@ func (f *flattener) flattenMoved(i, at uint32, level int) {
 // writeRun writes members of an object from node i on as long as they are scalars that give a key of their own, as most do. It
 // returns the first that does not, or end. It does what flatten and add would do.
 func (f *flattener) writeRun(i, end uint32) uint32 {
-	dst, nodes, paths := f.dst, f.nodes, f.paths.paths
-	for ; i < end && f.admitted < f.maxKeys; i++ {
+	const room = keyChunk + maxShortHeader + textChunk
+	dst, nodes, paths, texts, record := f.dst, f.nodes, f.paths.paths, f.paths.texts, f.record
+	left := f.maxKeys - f.admitted
+	for ; i < end; i++ {
 		n := &nodes[i]
-		if n.kind == kindNull && !f.nullsIn {
+		kind := n.kind
+		if kind == kindNull && !f.nullsIn {
 			continue
 		}
-		p := &paths[n.path]
-		kind := n.kind
 		if kind == kindNumber && n.flags&flagShort == 0 {
 			kind = anyNumber
 		}
-		if p.lone>>kind&1 == 0 || p.record == f.number {
+		p := &paths[n.path]
+		if p.lone>>kind&1 == 0 || p.record == f.number || left == 0 {
 			break
 		}
+		left--
 		p.record, p.index = f.number, writtenKey
 		f.top[p.top] = i
-		f.admitted++
-		if cap(dst)-len(dst) < roomForRun {
+
+		at := len(dst)
+		if cap(dst)-at < room {
 			dst = slices.Grow(dst, roomForRun)
 		}
-		dst = f.paths.appendKey(dst, p)
-		if n.kind == kindString && n.flags == 0 {
-			dst = appendChunk(dst, f.record, n.off, n.end)
-		} else {
-			dst = f.appendScalar(dst, i)
+		out := (*[room]byte)(dst[at : at+room])
+		*(*[keyChunk]byte)(out[:]) = [keyChunk]byte(texts[p.encoded : p.encoded+keyChunk]) // buildKey leaves room behind
+		size := (p.keyEnd - p.encoded) % (keyChunk + 1)
+		if text := n.end - n.off; n.kind == kindString && n.flags == 0 && text <= textChunk && int(n.off)+textChunk <= len(record) {
+			if text <= maxFixstr {
+				out[size] = fixstr | byte(text)
+				size++
+			} else {
+				out[size], out[size+1] = str8, byte(text)
+				size += 2
+			}
+			*(*[textChunk]byte)(out[size:]) = [textChunk]byte(record[n.off : n.off+textChunk])
+			dst = dst[:at+int(size+text)]
+			continue
 		}
+		dst = f.appendScalar(dst[:at+int(size)], i)
 	}
+	f.admitted = f.maxKeys - left
 	f.dst = dst
 	return i
 }
 
-// roomForRun is enough for most keys with their values.
-const roomForRun = 512
+// roomForRun is enough for many short keys with their values.
+const roomForRun = 4 << 10
 
 // expanded parses the string node i if the flat key of its path is to be expanded and it is JSON, and returns the root of that JSON.
 func (f *flattener) expanded(i, at uint32, level int) (root uint32) {

@@ -28,7 +28,7 @@ type path struct {
 	owner           uint32    // see pathTable.owner; rootPath before anybody asked
 	name, nameEnd   uint32    // its last name, decoded, in pathTable.texts
 	item            guess     // of a name/value list: the first of its names
-	lone            kindSet   // of an owner: the kinds of values outside arrays of which nothing more is to be known
+	lone            kindSet   // of an owner with a short key: the kinds of values outside arrays of which nothing more is to be known
 	top             topMember // which one it is
 	stable          schema.Type
 	expand          bool // option ExpandJSON names the flat key
@@ -313,7 +313,7 @@ func (t *pathTable) findOwner(at uint32) uint32 {
 		_, reserved := t.reserved[string(key)]
 		p := &t.paths[at]
 		p.outside = reserved || len(key) > MaxKeyBytes
-		if !p.outside && !p.expand {
+		if !p.outside && !p.expand && p.keyEnd-p.encoded <= keyChunk {
 			p.lone = loneKinds(p.stable)
 		}
 	}

@@ -89,3 +89,34 @@ func parseTime(s []byte) (t time.Time, ok bool) {
 	}
 	return date, true
 }
+
+// day reads times of one day, which those of a content blob mostly are.
+type day struct {
+	date  [len("2006-01-02T")]byte
+	start time.Time
+}
+
+// remember takes the day of t, which parseTime read from text.
+func (d *day) remember(text []byte, t time.Time) {
+	if len(text) == len(timeLayout) {
+		copy(d.date[:], text)
+		d.start = t.Truncate(24 * time.Hour)
+	}
+}
+
+// parse is parseTime for a time of that day in the usual form; not ok for any other.
+func (d *day) parse(text []byte) (t time.Time, ok bool) {
+	if len(text) != len(timeLayout) || string(text[:len(d.date)]) != string(d.date[:]) || text[13] != ':' || text[16] != ':' {
+		return t, false
+	}
+	second := 0
+	for _, at := range [...]int{11, 14, 17} {
+		tens, ones := text[at]-'0', text[at+1]-'0'
+		value := 10*int(tens) + int(ones)
+		if tens > 9 || ones > 9 || value > 59 || at == 11 && value > 23 {
+			return t, false
+		}
+		second = 60*second + value
+	}
+	return d.start.Add(time.Duration(second) * time.Second), true
+}
