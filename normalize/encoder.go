@@ -138,6 +138,7 @@ func NewEncoder(options Options) (*Encoder, error) {
 		options: options,
 		now:     options.Now,
 		added:   added,
+		line:    newFortiSIEMLine(),
 
 		recordTypes: namePairs{key: added.recordType, name: options.Names.RecordType},
 		userTypes:   namePairs{key: added.userType, name: options.Names.UserType},

@@ -37,12 +37,17 @@ type frame struct {
 type fortiSIEMLine struct {
 	frames  []frame
 	members []member
+	added   [2]member // those of FortiSIEM
+}
+
+func newFortiSIEMLine() fortiSIEMLine {
+	return fortiSIEMLine{added: [...]member{{name: []byte(tenantIDName)}, {name: []byte(phCustIDName)}}}
 }
 
 func (l *fortiSIEMLine) release() {
 	clear(l.members[:cap(l.members)])
 	if cap(l.members) > keptNodes || cap(l.frames) > keptNodes {
-		*l = fortiSIEMLine{}
+		l.members, l.frames = nil, nil
 	}
 }
 
@@ -136,7 +141,7 @@ func (e *Encoder) sortMembers(i uint32) (begin int) {
 		l.members = append(l.members, member{name: name, node: child})
 	}
 	if i == 0 {
-		l.members = append(l.members, member{name: []byte(tenantIDName)}, member{name: []byte(phCustIDName)})
+		l.members = append(l.members, l.added[:]...)
 	}
 	slices.SortFunc(l.members[begin:], func(a, b member) int {
 		return cmp.Or(bytes.Compare(a.name, b.name), cmp.Compare(a.node, b.node))
@@ -154,9 +159,13 @@ func (e *Encoder) appendTopMember(dst []byte, m member, src *Source) (_ []byte, 
 		if own := e.top[topTenantID]; own != noNode {
 			return e.open(dst, own), true
 		}
-		return appendText(dst, src.Tenant), true
+		if !utf8.ValidString(src.Tenant) {
+			return appendText(dst, src.Tenant), true
+		}
+		e.decoded = append(e.decoded[:0], src.Tenant...)
+		return appendQuoted(dst, e.decoded), true
 	case string(m.name) == timeName && e.nodes[m.node].kind == kindString:
-		t, ok := parseTime(e.appendString(nil, m.node))
+		t, ok := parseTime(e.stringOf(m.node))
 		if !ok {
 			return dst, false
 		}

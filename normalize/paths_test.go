@@ -56,23 +56,25 @@ func manyNames(seed uint64) []byte {
 	return append(record, '}')
 }
 
-// TestAppendRecordAllocatesNothing holds for every family, once the encoder has seen its records.
+// TestAppendRecordAllocatesNothing holds for every family and format, once the encoder has seen its records.
 func TestAppendRecordAllocatesNothing(t *testing.T) {
 	for _, family := range records.Families() {
 		t.Run(family, func(t *testing.T) {
-			e := newTestEncoder(t, normalize.Options{EventTag: normalize.DefaultEventTag})
 			var all [][]byte
 			for i := range uint64(100) {
 				all = append(all, records.AppendFamily(nil, family, 1, i, now))
 			}
-			var dst []byte
-			pass := func() {
-				for _, record := range all {
-					dst, _ = e.AppendRecord(dst[:0], record, &contoso)
+			for _, format := range []normalize.Format{normalize.FormatFlat, normalize.FormatRaw, normalize.FormatFortiSIEM} {
+				e := newTestEncoder(t, normalize.Options{Format: format, EventTag: normalize.DefaultEventTag})
+				var dst []byte
+				pass := func() {
+					for _, record := range all {
+						dst, _ = e.AppendRecord(dst[:0], record, &contoso)
+					}
 				}
-			}
-			if n := testing.AllocsPerRun(3, pass); n > 0 {
-				t.Errorf("%v allocations in %d records", n, len(all))
+				if n := testing.AllocsPerRun(3, pass); n > 0 {
+					t.Errorf("format %d: %v allocations in %d records", format, n, len(all))
+				}
 			}
 		})
 	}
