@@ -160,7 +160,7 @@ func (f *flattener) flattenMoved(i, at uint32, level int) {
 // returns the first that does not, or end. It does what flatten and add would do.
 func (f *flattener) writeRun(i, end uint32) uint32 {
 	const room = keyChunk + maxShortHeader + textChunk
-	dst, nodes, paths, texts, record := f.dst, f.nodes, f.paths.paths, f.paths.texts, f.record
+	dst, nodes, paths, record := f.dst, f.nodes, f.paths.paths, f.record
 	left := f.maxKeys - f.admitted
 	for ; i < end; i++ {
 		n := &nodes[i]
@@ -184,8 +184,8 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 			dst = slices.Grow(dst, roomForRun)
 		}
 		out := (*[room]byte)(dst[at : at+room])
-		*(*[keyChunk]byte)(out[:]) = [keyChunk]byte(texts[p.encoded : p.encoded+keyChunk]) // buildKey leaves room behind
-		size := (p.keyEnd - p.encoded) % (keyChunk + 1)
+		*(*[keyChunk]byte)(out[:]) = p.chunk
+		size := uint32(p.chunkSize) % (keyChunk + 1)
 		if text := n.end - n.off; n.kind == kindString && n.flags == 0 && text <= textChunk && int(n.off)+textChunk <= len(record) {
 			if text <= maxFixstr {
 				out[size] = fixstr | byte(text)

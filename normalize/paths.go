@@ -10,32 +10,39 @@ import (
 // path is a place in a record: the names that lead to it from the root. Everything that follows from the names alone is worked out
 // once, when the path is met first; its flat key when that is first asked for.
 //
-// Its first half is what parsing needs, its second half what writing needs, each as long as a cache line.
+// It is three cache lines: what parsing needs, what writing needs, and the rest.
 type path struct {
 	quoted      nameChunk // the beginning of its last name as JSON, in quotes
 	first, next guess     // the first member, and the member behind this one
-	parent      uint32
-	depth       uint32 // how many names
-	quotedSize  uint8  // how much of quoted; 1 of another byte than a quote for a name that is longer, or that JSON writes otherwise
-	role        role   // of its last name in a name/value list
-	detected    bool   // its last name is DetectedValues
-	_           [5]byte
+	owner       uint32    // see pathTable.owner; rootPath before anybody asked
+	depth       uint32    // how many names
+	quotedSize  uint8     // how much of quoted; 1 of another byte than a quote for a name that is longer, or that JSON writes otherwise
+	role        role      // of its last name in a name/value list
+	stable      schema.Type
+	detected    bool // its last name is DetectedValues
+	expand      bool // option ExpandJSON names the flat key
+	_           [3]byte
 
-	record          uint64    // of an owner: number of the last record that has its key,
-	index           uint32    // and where that is in its key table
-	encoded, keyEnd uint32    // its flat key as a msgpack string in pathTable.texts; 0 before anybody asked
-	length          uint32    // of its flat key
-	owner           uint32    // see pathTable.owner; rootPath before anybody asked
-	name, nameEnd   uint32    // its last name, decoded, in pathTable.texts
-	item            guess     // of a name/value list: the first of its names
-	lone            kindSet   // of an owner with a short key: the kinds of values outside arrays of which nothing more is to be known
-	top             topMember // which one it is
-	stable          schema.Type
-	expand          bool // option ExpandJSON names the flat key
-	outside         bool // of an owner: the flat key is one that records may not have, or too long
-	comesLate       bool // of an owner: a value came after its key was written
-	_               [13]byte
+	// Of an owner:
+	chunk     [keyChunk]byte // its flat key as a msgpack string, if it is short
+	record    uint64         // number of the last record that has the key,
+	index     uint32         // and where it is in that one's key table
+	lone      kindSet        // the kinds of values outside arrays of which nothing more is to be known; none if the key is not short
+	chunkSize uint8          // how much of chunk; 0 if the key is longer
+	top       topMember      // which one it is; not only of an owner
+
+	parent          uint32
+	length          uint32 // of its flat key
+	encoded, keyEnd uint32 // its flat key as a msgpack string in pathTable.texts; 0 before anybody asked
+	name, nameEnd   uint32 // its last name, decoded, in pathTable.texts
+	item            guess  // of a name/value list: the first of its names
+	outside         bool   // of an owner: the flat key is one that records may not have, or too long
+	comesLate       bool   // of an owner: a value came after its key was written
+	_               [30]byte
 }
+
+// keyChunk is how many bytes of a key are copied at once: all of most. A copy of a fixed size is a few instructions.
+const keyChunk = 48
 
 // guess is what was met at a place the last time, and what before that. Both are to be verified.
 type guess struct{ latest, other uint32 }
@@ -125,17 +132,14 @@ func (t *pathTable) encodedKey(at uint32) []byte {
 	return t.texts[p.encoded:p.keyEnd]
 }
 
-// keyChunk is how many bytes appendKey copies at once: more than most keys have. A copy of a fixed size is a few instructions.
-const keyChunk = 48
-
-// appendKey appends the flat key of a path, which was built, as msgpack. It uses the capacity of dst behind that.
+// appendKey appends the flat key of an owner as msgpack. It uses the capacity of dst behind that.
 func (t *pathTable) appendKey(dst []byte, p *path) []byte {
-	n, size := len(dst), int(p.keyEnd-p.encoded)
-	if size > keyChunk || cap(dst)-n < keyChunk {
+	n := len(dst)
+	if p.chunkSize == 0 || cap(dst)-n < keyChunk {
 		return append(dst, t.texts[p.encoded:p.keyEnd]...)
 	}
-	*(*[keyChunk]byte)(dst[n : n+keyChunk]) = [keyChunk]byte(t.texts[p.encoded : p.encoded+keyChunk]) // buildKey leaves room behind
-	return dst[:n+size]
+	*(*[keyChunk]byte)(dst[n : n+keyChunk]) = p.chunk
+	return dst[:n+int(p.chunkSize)]
 }
 
 // flatKey returns the flat key of a path.
@@ -150,7 +154,7 @@ func (t *pathTable) buildKey(at uint32) {
 	p.encoded = uint32(len(t.texts))
 	t.texts = appendStringHeader(t.texts, int(p.length))
 	begin := len(t.texts)
-	t.texts = slices.Grow(t.texts, int(p.length)+keyChunk)[:begin+int(p.length)]
+	t.texts = slices.Grow(t.texts, int(p.length))[:begin+int(p.length)]
 	p.keyEnd = uint32(len(t.texts))
 	for key := t.texts[begin:]; at != rootPath; at = t.paths[at].parent {
 		name := t.name(at)
@@ -313,8 +317,11 @@ func (t *pathTable) findOwner(at uint32) uint32 {
 		_, reserved := t.reserved[string(key)]
 		p := &t.paths[at]
 		p.outside = reserved || len(key) > MaxKeyBytes
-		if !p.outside && !p.expand && p.keyEnd-p.encoded <= keyChunk {
-			p.lone = loneKinds(p.stable)
+		if encoded := t.encodedKey(at); len(encoded) <= keyChunk {
+			p.chunkSize = uint8(copy(p.chunk[:], encoded))
+			if !p.outside && !p.expand {
+				p.lone = loneKinds(p.stable)
+			}
 		}
 	}
 	t.paths[at].owner = owner
