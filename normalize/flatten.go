@@ -3,6 +3,8 @@ package normalize
 import (
 	"slices"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"in_office365/normalize/schema"
 )
 
@@ -107,6 +109,7 @@ func (f *flattener) flattenContainer(i, at uint32, level int) {
 		f.flattenObject(i, at, level)
 	case level < MaxDepth && f.isNameValueList(i, at):
 		f.flattenNameValueList(i, at, level)
+	case level < MaxDepth && f.writeColumns(i, at):
 	default:
 		f.flattenArray(i, at, level)
 	}
@@ -164,15 +167,11 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 	left := f.maxKeys - f.admitted
 	for ; i < end; i++ {
 		n := &nodes[i]
-		kind := n.kind
-		if kind == kindNull && !f.nullsIn {
+		if n.kind == kindNull && !f.nullsIn {
 			continue
 		}
-		if kind == kindNumber && n.flags&flagShort == 0 {
-			kind = anyNumber
-		}
 		p := &paths[n.path]
-		if p.lone>>kind&1 == 0 || p.record == f.number || left == 0 {
+		if !p.takes(n) || p.record == f.number || left == 0 {
 			break
 		}
 		left--
@@ -203,6 +202,83 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 	f.admitted = f.maxKeys - left
 	f.dst = dst
 	return i
+}
+
+// writeLone does for one value what writeRun does.
+func (f *flattener) writeLone(i, at uint32) bool {
+	p := &f.paths.paths[at]
+	if f.arrays > 0 || f.gather || !p.takes(&f.nodes[i]) || p.record == f.number || f.admitted == f.maxKeys {
+		return false
+	}
+	f.admitted++
+	p.record, p.index = f.number, writtenKey
+	f.dst = f.appendScalar(f.paths.appendKey(f.dst, p), i)
+	return true
+}
+
+// writeColumns writes an array outside others at once if all its elements are objects with the same members, or all are values of
+// the same type, and nothing more is to be known of any value: as in most arrays. It does what flattenArray would do.
+func (f *flattener) writeColumns(i, at uint32) bool {
+	first, end := i+1, f.nodes[i].next
+	if f.arrays > 0 || f.gather || at != f.nodes[i].path || f.paths.paths[at].length > MaxKeyBytes {
+		return false
+	}
+	column := first // the nodes of the first element that head a column
+	if f.nodes[first].kind == kindObject {
+		column++
+	}
+	behind := f.nodes[first].next
+	if f.admitted+int(behind-column) > f.maxKeys {
+		return false
+	}
+	for head := column; head < behind; head++ {
+		if p := &f.paths.paths[f.nodes[head].path]; !p.takes(&f.nodes[head]) || p.record == f.number {
+			return false
+		}
+	}
+	width := behind - first
+	for other := behind; other < end; other += width {
+		if f.nodes[other].next != other+width {
+			return false
+		}
+		for offset := range width {
+			if !f.sameColumn(first+offset, other+offset) {
+				return false
+			}
+		}
+	}
+
+	count := (end - first) / width
+	for ; column < behind; column++ {
+		p := &f.paths.paths[f.nodes[column].path]
+		if p.record == f.number { // a member that stands twice
+			f.late = true
+			p.comesLate, p.lone = true, 0
+			return true
+		}
+		f.admitted++
+		p.record, p.index = f.number, writtenKey
+		f.dst = msgp.AppendArrayHeader(f.paths.appendKey(f.dst, p), count)
+		for value := column; value < end; value += width {
+			f.dst = f.appendScalar(f.dst, value)
+		}
+	}
+	return true
+}
+
+// sameColumn tells whether two nodes are at one place and of one type, as numbers without doubt.
+func (f *flattener) sameColumn(i, j uint32) bool {
+	a, b := &f.nodes[i], &f.nodes[j]
+	if a.path != b.path {
+		return false
+	}
+	switch a.kind {
+	case kindTrue, kindFalse:
+		return b.kind == kindTrue || b.kind == kindFalse
+	case kindNumber:
+		return b.kind == kindNumber && a.flags&b.flags&flagShort != 0
+	}
+	return a.kind == b.kind
 }
 
 // roomForRun is enough for many short keys with their values.
@@ -385,6 +461,7 @@ func (f *flattener) role(member uint32) role { return f.paths.paths[f.nodes[memb
 // addListValue adds a value of a name/value list, always a string.
 func (f *flattener) addListValue(i, at uint32, level int) {
 	switch n := &f.nodes[i]; {
+	case n.kind == kindString && f.writeLone(i, at):
 	case n.kind == kindNull, n.kind == kindString:
 		f.flatten(i, at, level)
 	case n.flags&flagEmpty != 0:

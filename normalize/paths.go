@@ -132,6 +132,15 @@ func (t *pathTable) encodedKey(at uint32) []byte {
 	return t.texts[p.encoded:p.keyEnd]
 }
 
+// takes tells whether a path is an owner that takes a value as it is.
+func (p *path) takes(n *node) bool {
+	kind := n.kind
+	if kind == kindNumber && n.flags&flagShort == 0 {
+		kind = anyNumber
+	}
+	return p.lone>>kind&1 != 0
+}
+
 // appendKey appends the flat key of an owner as msgpack. It uses the capacity of dst behind that.
 func (t *pathTable) appendKey(dst []byte, p *path) []byte {
 	n := len(dst)
