@@ -57,7 +57,7 @@ func (f *flattener) typeOf(v value) valueType {
 		return typeBool
 	case n.kind == kindTrue || n.kind == kindFalse:
 		return typeBool
-	case n.kind == kindNumber && parseNumber(f.text(v.node), n.flags&flagInteger != 0).form != numberText:
+	case n.kind == kindShort, (n.kind == kindInteger || n.kind == kindNumber) && f.numberOf(v.node).form != numberText:
 		return typeNumber
 	}
 	return typeString
@@ -108,19 +108,18 @@ func (f *flattener) appendScalar(dst []byte, i uint32) []byte {
 	switch n.kind {
 	case kindString:
 		return f.appendStringNode(dst, i)
+	case kindShort:
+		text := f.text(i)
+		if len(text) == 1 {
+			return append(dst, text[0]-'0') // a positive fixint
+		}
+		return msgp.AppendInt64(dst, shortInteger(text))
 	case kindTrue, kindFalse:
 		return msgp.AppendBool(dst, n.kind == kindTrue)
 	case kindNull:
 		return msgp.AppendNil(dst)
 	}
-	text := f.text(i)
-	if len(text) == 1 {
-		return append(dst, text[0]-'0') // a positive fixint
-	}
-	if n.flags&flagShort != 0 {
-		return msgp.AppendInt64(dst, shortInteger(text))
-	}
-	switch num := parseNumber(text, n.flags&flagInteger != 0); num.form {
+	switch num := f.numberOf(i); num.form {
 	case numberInt:
 		return msgp.AppendInt64(dst, num.int)
 	case numberUint:
@@ -128,7 +127,7 @@ func (f *flattener) appendScalar(dst []byte, i uint32) []byte {
 	case numberDouble:
 		return msgp.AppendFloat64(dst, num.double)
 	}
-	return msgp.AppendStringFromBytes(dst, text)
+	return msgp.AppendStringFromBytes(dst, f.text(i))
 }
 
 // The types of msgpack strings, see https://github.com/msgpack/msgpack/blob/master/spec.md#str-format-family.
@@ -177,16 +176,20 @@ func appendChunk(dst, source []byte, begin, end uint32) []byte {
 	if size > textChunk || len(source)-int(begin) < textChunk || cap(dst)-len(dst) < maxShortHeader+textChunk {
 		return append(appendStringHeader(dst, size), source[begin:end]...)
 	}
-	at := len(dst) + 1
-	dst = dst[:at+1+textChunk]
-	if size <= maxFixstr {
-		dst[at-1] = fixstr | byte(size)
-	} else {
-		dst[at-1], dst[at] = str8, byte(size)
-		at++
-	}
+	at := len(dst)
+	dst = dst[:at+maxShortHeader+textChunk]
+	at += putShortHeader((*[maxShortHeader]byte)(dst[at:at+maxShortHeader]), size)
 	*(*[textChunk]byte)(dst[at:]) = [textChunk]byte(source[begin:])
 	return dst[:at+size]
+}
+
+// putShortHeader puts what stands before a msgpack string of at most 255 bytes and returns its length. What it puts behind that
+// is to be overwritten: that is cheaper than a branch, which is predicted wrongly as often as not.
+func putShortHeader(to *[maxShortHeader]byte, size int) int {
+	long := (maxFixstr - size) >> 63 // all ones if the string is longer than a fixstr, else 0
+	to[0] = byte((fixstr|size)&^long | str8&long)
+	to[1] = byte(size)
+	return 1 - long
 }
 
 // appendOverflow appends the keys that were not admitted as the text of one JSON object.

@@ -186,13 +186,7 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 		*(*[keyChunk]byte)(out[:]) = p.chunk
 		size := uint32(p.chunkSize) % (keyChunk + 1)
 		if text := n.end - n.off; n.kind == kindString && n.flags == 0 && text <= textChunk && int(n.off)+textChunk <= len(record) {
-			if text <= maxFixstr {
-				out[size] = fixstr | byte(text)
-				size++
-			} else {
-				out[size], out[size+1] = str8, byte(text)
-				size += 2
-			}
+			size += uint32(putShortHeader((*[maxShortHeader]byte)(out[size:size+maxShortHeader]), int(text)))
 			*(*[textChunk]byte)(out[size:]) = [textChunk]byte(record[n.off : n.off+textChunk])
 			dst = dst[:at+int(size+text)]
 			continue
@@ -266,7 +260,7 @@ func (f *flattener) writeColumns(i, at uint32) bool {
 	return true
 }
 
-// sameColumn tells whether two nodes are at one place and of one type, as numbers without doubt.
+// sameColumn tells whether two nodes are at one place and without doubt of one type.
 func (f *flattener) sameColumn(i, j uint32) bool {
 	a, b := &f.nodes[i], &f.nodes[j]
 	if a.path != b.path {
@@ -275,8 +269,8 @@ func (f *flattener) sameColumn(i, j uint32) bool {
 	switch a.kind {
 	case kindTrue, kindFalse:
 		return b.kind == kindTrue || b.kind == kindFalse
-	case kindNumber:
-		return b.kind == kindNumber && a.flags&b.flags&flagShort != 0
+	case kindInteger, kindNumber:
+		return false // beyond a limit they are texts
 	}
 	return a.kind == b.kind
 }
@@ -530,7 +524,7 @@ const writtenKey = ^uint32(0)
 func (f *flattener) typed(i, at uint32) (_ uint32, as form) {
 	switch f.paths.paths[at].stable {
 	case schema.Integer:
-		if n := &f.nodes[i]; n.kind == kindNumber && n.flags&flagShort != 0 && f.text(i)[0] != '-' { // -0 is written as 0
+		if n := &f.nodes[i]; n.kind == kindShort && f.text(i)[0] != '-' { // -0 is written as 0
 			return at, formPlain
 		}
 		if _, ok := f.integer(i); ok {

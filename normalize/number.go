@@ -26,6 +26,11 @@ const (
 	maxExponent    = 400
 )
 
+// numberOf returns the value of a number.
+func (t *tape) numberOf(i uint32) number {
+	return parseNumber(t.text(i), t.nodes[i].kind != kindNumber)
+}
+
 // parseNumber reads the text of a JSON number.
 func parseNumber(text []byte, integer bool) number {
 	if !integer {
@@ -168,11 +173,13 @@ func (t *tape) integer(i uint32) (v int64, ok bool) {
 	switch {
 	case n.kind == kindString:
 		return integerText(t.stringOf(i))
-	case n.kind == kindNumber && n.flags&flagInteger == 0:
-		return wholeNumber(t.text(i))
-	case n.kind == kindNumber:
-		num := parseNumber(t.text(i), true)
+	case n.kind == kindShort:
+		return shortInteger(t.text(i)), true
+	case n.kind == kindInteger:
+		num := t.numberOf(i)
 		return num.int, num.form == numberInt
+	case n.kind == kindNumber:
+		return wholeNumber(t.text(i))
 	}
 	return 0, false
 }

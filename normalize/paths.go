@@ -134,11 +134,7 @@ func (t *pathTable) encodedKey(at uint32) []byte {
 
 // takes tells whether a path is an owner that takes a value as it is.
 func (p *path) takes(n *node) bool {
-	kind := n.kind
-	if kind == kindNumber && n.flags&flagShort == 0 {
-		kind = anyNumber
-	}
-	return p.lone>>kind&1 != 0
+	return p.lone>>n.kind&1 != 0
 }
 
 // appendKey appends the flat key of an owner as msgpack. It uses the capacity of dst behind that.

@@ -14,26 +14,25 @@ const (
 	kindNull kind = iota
 	kindFalse
 	kindTrue
-	kindNumber
+	kindShort   // an integer of at most maxShortInteger bytes
+	kindInteger // a longer one
+	kindNumber  // with a fraction or an exponent
 	kindString
 	kindArray
 	kindObject
 )
 
-// kindSet is a set of kinds; anyNumber stands in it for all numbers, kindNumber only for those with flagShort.
 type kindSet uint16
-
-const anyNumber = kindObject + 1
 
 // loneKinds returns the kinds of scalars that a key with a stable type takes as they are.
 func loneKinds(stable schema.Type) kindSet {
 	switch stable {
 	case schema.Integer:
-		return 1 << kindNumber
+		return 1 << kindShort
 	case schema.Boolean:
 		return 1<<kindFalse | 1<<kindTrue
 	}
-	return 1<<kindFalse | 1<<kindTrue | 1<<kindString | 1<<kindNumber | 1<<anyNumber
+	return 1<<kindFalse | 1<<kindTrue | 1<<kindShort | 1<<kindInteger | 1<<kindNumber | 1<<kindString
 }
 
 type flags uint8
@@ -41,8 +40,6 @@ type flags uint8
 const (
 	flagEscaped   flags = 1 << iota // a string with escapes
 	flagHigh                        // a string that may have bytes that are not ASCII
-	flagInteger                     // a number without fraction and exponent
-	flagShort                       // an integer that is too short to overflow
 	flagEmpty                       // {}, [], or an array that holds nothing but such and (unless nulls are kept) nulls
 	flagRedacted                    // a scalar below DetectedValues; kind is kindString, off and end are those of the whole token
 	flagExpanded                    // off, end and the name lie in tape.texts, not in tape.record
@@ -226,12 +223,12 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			open, before, guess = uint32(index), rootPath, paths[path].first.latest
 			continue
 		default:
-			kind, set, end, ok := skipAtom(text, i)
+			kind, end, ok := skipAtom(text, i)
 			if !ok {
 				return nodes, end, false
 			}
 			n.off, n.end = uint32(i), uint32(end)
-			n.kind, n.flags = kind, set
+			n.kind, n.flags = kind, 0
 			i = end
 			if !inObject && open != none && (kind != kindNull || t.nullsIn) {
 				nodes[open].flags &^= flagEmpty
@@ -309,19 +306,21 @@ func (t *tape) readName(text []byte, i int, at, before uint32) (begin, end int, 
 	return begin, i + 1, path, true
 }
 
-// skipAtom returns the index behind the number or literal that begins at i, and what it is.
-func skipAtom(text []byte, i int) (k kind, f flags, end int, ok bool) {
+// skipAtom returns the index behind the number or literal that begins at i.
+func skipAtom(text []byte, i int) (k kind, end int, ok bool) {
 	if c := text[i]; c != '-' && (c < '0' || '9' < c) {
-		k, end, ok = skipLiteral(text, i)
-		return k, 0, end, ok
+		return skipLiteral(text, i)
 	}
 	end, integer, ok := skipNumber(text, i)
-	if integer {
-		if f = flagInteger; end-i <= maxShortInteger {
-			f |= flagShort
-		}
+	switch {
+	case !integer:
+		k = kindNumber
+	case end-i > maxShortInteger:
+		k = kindInteger
+	default:
+		k = kindShort
 	}
-	return kindNumber, f, end, ok
+	return k, end, ok
 }
 
 // redactNodes makes every scalar below a member named DetectedValues a redacted one, from node i on.
