@@ -1,6 +1,7 @@
 # make build   bin/in_office365.so, the plugin
 # make demo    the plugin at work against an emulated tenant, no account needed
 # make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH)
+# make bench   the record path against the obvious way and against parsers; ARGS=-all for every family of records
 # make lint    golangci-lint and govulncheck, fetched on demand
 
 GO         ?= go
@@ -17,7 +18,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint generate clean
+.PHONY: build demo test bench lint generate clean
 
 build: bin/in_office365.so
 
@@ -41,11 +42,16 @@ test: bin/in_office365.so bin/test-host bin/emulated-tenant
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) test $(PURE_GO)
 	CGO_ENABLED=1 $(GO) test -race ./...
+	cd test/bench && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) test ./...
 ifeq ($(FLUENT_BIT),)
 	@echo
 	@echo '*** SKIPPED: the end-to-end tests in a real Fluent Bit, as none was found.'
 	@echo '*** Install Fluent Bit, or set FLUENT_BIT_BINARY to its path, and run make test again.'
 endif
+
+# A module of its own, so that the parsers compared with are none of the plugin's.
+bench:
+	cd test/bench && CGO_ENABLED=1 $(GO) run . $(ARGS)
 
 lint:
 	$(GO) run $(GOLANGCI_LINT) run ./...

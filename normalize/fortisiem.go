@@ -3,6 +3,7 @@ package normalize
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"time"
@@ -193,6 +194,13 @@ func appendReceived(dst, raw []byte) []byte {
 	dst = append(dst, '"')
 	plain := 0 // raw[plain:i] is yet to be appended
 	for i := 0; i < len(raw); {
+		if i+8 <= len(raw) {
+			// A byte from 0x7f on has its high bit set, or has it when one is added; carries come from such bytes only.
+			if w := binary.LittleEndian.Uint64(raw[i:]); (w|w+eachByte)&highBits == 0 {
+				i += 8
+				continue
+			}
+		}
 		if raw[i] < 0x7f {
 			i++
 			continue
