@@ -2,6 +2,7 @@
 # make demo    the plugin at work against an emulated tenant, no account needed
 # make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH)
 # make bench   the record path against the obvious way and against parsers; ARGS=-all for every family of records
+# make bench-pipe   CPU time and memory of the whole pipe, in a real Fluent Bit where one is found; ARGS=-quick for a first look
 # make lint    golangci-lint and govulncheck, fetched on demand
 
 GO         ?= go
@@ -12,13 +13,13 @@ FLUENT_BIT := $(or $(FLUENT_BIT_BINARY),$(shell command -v fluent-bit 2>/dev/nul
 # netgo and osusergo keep the C library's resolver out: it needs a newer glibc, and files that minimal images lack.
 BUILD_FLAGS := -trimpath -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)'
 # Everything but the C surface must do without cgo.
-PURE_GO     := ./o365/... ./normalize/... ./plugin/config/... ./plugin/ledger/... ./plugin/collector/... ./test/tenant/...
+PURE_GO     := ./o365/... ./normalize/... ./plugin/config/... ./plugin/ledger/... ./plugin/collector/... ./test/tenant/... ./test/pipe/...
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench lint generate clean
+.PHONY: build demo test bench bench-pipe lint generate clean
 
 build: bin/in_office365.so
 
@@ -52,6 +53,9 @@ endif
 # A module of its own, so that the parsers compared with are none of the plugin's.
 bench:
 	cd test/bench && CGO_ENABLED=1 $(GO) run . $(ARGS)
+
+bench-pipe: bin/in_office365.so bin/test-host bin/emulated-tenant
+	@$(GO) run ./test/pipe -fluent-bit '$(FLUENT_BIT)' $(ARGS)
 
 lint:
 	$(GO) run $(GOLANGCI_LINT) run ./...

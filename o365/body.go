@@ -2,12 +2,16 @@ package o365
 
 import (
 	"bufio"
-	"compress/gzip"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/klauspost/compress/gzip"
 )
+
+// rawBuffer is what is read of a gzip body at once.
+const rawBuffer = 32 << 10
 
 // A body is the decoded body of an answer: without content encoding and byte
 // order mark, watched for silence, and ending in io.EOF only when it is as
@@ -22,7 +26,6 @@ type body struct {
 }
 
 func openBody(res *http.Response, watch *silenceWatch) *body {
-	// The transport undoes the gzip it asked for; some servers send it unasked.
 	zipped := strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip")
 	return &body{raw: res.Body, watch: watch, want: res.ContentLength, zipped: zipped}
 }
@@ -40,7 +43,7 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) begin() error {
 	var src io.Reader = rawBody{b}
 	if b.zipped {
-		z, err := gzip.NewReader(src)
+		z, err := gzip.NewReader(bufio.NewReaderSize(src, rawBuffer))
 		if errors.Is(err, io.EOF) {
 			return io.ErrUnexpectedEOF // not even a header
 		}

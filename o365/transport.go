@@ -31,7 +31,7 @@ type TransportOptions struct {
 }
 
 // NewHTTPClient returns an HTTP client fit for the API: TLS 1.2 or later,
-// HTTP/2, gzip undone on the way, no redirect followed, and no limit on how long a body may take.
+// HTTP/2, no redirect followed, and no limit on how long a body may take.
 func NewHTTPClient(o TransportOptions) *http.Client {
 	timeout := o.Timeout
 	if timeout <= 0 {

@@ -83,7 +83,8 @@ func (r *repeats) add(id recordID) {
 	}
 	now := time.Now()
 	if len(r.younger) >= r.most || now.Sub(r.began) > r.window {
-		r.older, r.younger, r.began = r.younger, map[recordID]uint32{}, now
+		r.older, r.younger, r.began = r.younger, r.older, now
+		clear(r.younger) // it keeps its memory
 	}
 	r.younger[id] = uint32(now.Sub(r.epoch) / time.Second)
 }

@@ -97,7 +97,7 @@ const (
 	DefaultWorkers      = 8
 	DefaultRateLimit    = 2000
 	DefaultBatchSize    = 4_000_000
-	DefaultBufferSize   = 32_000_000
+	DefaultBatches      = 3 // in the buffer: one is filled, one waits, one is with the host
 	DefaultMaxRecord    = 8_000_000
 	DefaultDedupWindow  = time.Hour
 	DefaultSettle       = 5 * time.Second
@@ -171,7 +171,7 @@ func Parse(stanza Getter) (*Config, error) {
 	c.Workers = r.number("workers", DefaultWorkers, 1, MaxWorkers)
 	c.RateLimit = r.rate("rate_limit", DefaultRateLimit)
 	c.BatchSize = r.size("batch_size", DefaultBatchSize, MinBatchSize, MaxBatchSize)
-	c.BufferSize = r.size("buffer_size", DefaultBufferSize, MinBatchSize, MaxBufferSize)
+	c.BufferSize = r.size("buffer_size", DefaultBatches*c.BatchSize, MinBatchSize, MaxBufferSize)
 	if c.BufferSize < c.BatchSize {
 		r.fail("buffer_size", r.get("buffer_size"), "is smaller than batch_size", fmt.Sprintf("at least batch_size (%s)", shortSize(c.BatchSize)))
 	}

@@ -57,7 +57,7 @@ static bool is_core_property(const char *key)
 {
     static const char *const names[] = {"tag", "log_level", "log_suppress_interval", "routable", "alias",
                                         "mem_buf_limit", "listen", "host", "port", "ipv6", "threaded"};
-    static const char *const prefixes[] = {"storage.", "thread.", "tls", "rate_", "oauth2", "net."};
+    static const char *const prefixes[] = {"storage.", "thread.", "tls", "rate_window", "rate_gate", "oauth2", "net."};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (strcasecmp(key, names[i]) == 0) {

@@ -46,6 +46,7 @@ type BlobAccount struct {
 	Whole   int    // fetched to the end
 	Partial int    // fetches that broke off in the body
 	Refused int    // fetches answered with an error
+	Bytes   int64  // sent in the fetches to the end, before compression
 }
 
 // Offer sums up the blobs of a content type.
@@ -57,6 +58,8 @@ type Offer struct {
 	Whole   int `json:"whole"`   // fetches
 	Partial int `json:"partial"`
 	Refused int `json:"refused"`
+	// Bytes is what the whole fetches sent, before compression.
+	Bytes int64 `json:"bytes"`
 }
 
 // ledger is the part of the account that calls write. Tenant.mu guards it.
@@ -115,6 +118,7 @@ func (l *ledger) end(c *call) {
 		b.refused++
 	case c.complete:
 		b.whole++
+		b.bytes += int64(c.sent)
 	default:
 		b.partial++
 	}
@@ -146,7 +150,7 @@ func (t *Tenant) Account() Account {
 	a.Offered = map[string]Offer{}
 	for _, ct := range ContentTypes() {
 		for _, b := range t.byCreated[ct] {
-			a.Blobs = append(a.Blobs, BlobAccount{b.Content, b.id, b.listed, b.whole, b.partial, b.refused})
+			a.Blobs = append(a.Blobs, BlobAccount{b.Content, b.id, b.listed, b.whole, b.partial, b.refused, b.bytes})
 			o := a.Offered[ct]
 			o.Blobs++
 			o.Records += b.Source.Count()
@@ -155,6 +159,7 @@ func (t *Tenant) Account() Account {
 			o.Whole += b.whole
 			o.Partial += b.partial
 			o.Refused += b.refused
+			o.Bytes += b.bytes
 			a.Offered[ct] = o
 		}
 	}

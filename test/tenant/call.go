@@ -83,8 +83,9 @@ type call struct {
 	page        int    // of ListContent, from 1; 0: nextPage is bad
 	lastID      string // contentId of the last blob on the page before
 	plan        plan
-	bodyBegun   bool // a listing or blob was being sent
-	complete    bool // and was, wholly
+	bodyBegun   bool    // a listing or blob was being sent
+	complete    bool    // and was, wholly
+	sent        counter // bytes of the blob's JSON
 }
 
 // recorder remembers the status of an answer.

@@ -146,6 +146,7 @@ type blob struct {
 	removed bool
 
 	listed, whole, partial, refused int
+	bytes                           int64 // of JSON in the whole fetches
 }
 
 // visible reports whether the API shows the blob. Tenant.mu is held.

@@ -178,6 +178,6 @@ func (c *call) fetchBlob() {
 		return
 	}
 	c.writeBody("application/json; charset=utf-8", func(w io.Writer) error {
-		return b.Source.Write(w, b.ContentType, b.Created)
+		return b.Source.Write(io.MultiWriter(w, &c.sent), b.ContentType, b.Created)
 	})
 }

@@ -239,8 +239,8 @@ func TestABlobIsFetchedFromItsContentURI(t *testing.T) {
 					t.Error("a second fetch gives other bytes")
 				}
 				account := tn.Account()
-				if b := account.Blobs[0]; b.Listed != 1 || b.Whole != 2 || b.Partial+b.Refused != 0 {
-					t.Errorf("account: %+v, want listed once and fetched twice", b)
+				if b := account.Blobs[0]; b.Listed != 1 || b.Whole != 2 || b.Partial+b.Refused != 0 || b.Bytes != 2*int64(len(a.body)) {
+					t.Errorf("account: %+v, want listed once and fetched twice, %d bytes each time", b, len(a.body))
 				}
 				if got, want := account.Publishers, map[string]int{publisher: 1}; !maps.Equal(got, want) || account.WithoutPublisher != 2 {
 					t.Errorf("publishers %v and %d without; want %v and 2", got, account.WithoutPublisher, want)

@@ -1,8 +1,8 @@
 // Command emulated-tenant serves an emulated Office 365 tenant on a loopback address, for trying the plugin by hand
 // and for end-to-end tests.
 //
-// Its first line of output is a JSON object with the URL (login endpoint and API alike) and the tenant's ids. On
-// SIGTERM or SIGINT it prints the account of what was offered and fetched as a second JSON object, and ends.
+// Its first line of output is a JSON object with the URL (login endpoint and API alike), the tenant's ids, and how many records it
+// offers from the start. On SIGTERM or SIGINT it prints the account of what was offered and fetched as a second JSON object, and ends.
 package main
 
 import (
@@ -146,8 +146,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	out := json.NewEncoder(stdout)
-	err = out.Encode(map[string]string{
-		"url": "http://" + listener.Addr().String(), "tenant_id": t.Config().ID, "client_id": t.Config().ClientID,
+	err = out.Encode(map[string]any{
+		"url": "http://" + listener.Addr().String(), "tenant_id": t.Config().ID, "client_id": t.Config().ClientID, "records": p.records,
 	})
 	if err != nil {
 		server.Close()
@@ -201,7 +201,7 @@ func (p *publisher) publish(created time.Time) {
 		}
 		c := tenant.Content{ContentType: ct, Created: created, Source: source}
 		p.blobs++
-		p.records += uint64(p.options.records)
+		p.records += uint64(source.Records)
 		if p.options.lateEvery > 0 && p.blobs%p.options.lateEvery == 0 {
 			c.Visible = created.Add(p.options.lateBy)
 		}

@@ -62,8 +62,12 @@ func TestItServesUntilItIsTold(t *testing.T) {
 		URL      string
 		TenantID string `json:"tenant_id"`
 		ClientID string `json:"client_id"`
+		Records  int
 	}
 	line(&started)
+	if started.Records != 5*21 {
+		t.Errorf("%d records are announced, want 105", started.Records)
+	}
 	response, err := http.PostForm(started.URL+"/"+started.TenantID+"/oauth2/token", url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {started.ClientID}, "client_secret": {tenant.DefaultClientSecret}, "resource": {tenant.DefaultAudience},
 	})

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"in_office365/test/tenant"
+)
+
+// way is how records come into the host.
+type way int
+
+const (
+	ours    way = iota // the plugin
+	obvious            // the plugin with the obvious way in place of normalize
+	inTail             // Fluent Bit's own tail input with its json parser, from a file
+)
+
+func (w way) String() string { return [...]string{"plugin", "obvious way", "in_tail, json"}[w] }
+
+// run is one line of the table.
+type run struct {
+	way   way
+	name  string
+	offer offer
+	plain bool              // no gzip, on the wire or of the file
+	keys  map[string]string // of the plugin, besides those of every run
+	idle  time.Duration     // how long the host is watched where nothing is offered
+}
+
+func (r run) title() string { return r.way.String() + ": " + r.name }
+
+// offer is what the tenant has at the start. Each content type has as many blobs, of as many records or at least as many bytes.
+type offer struct {
+	types          []string
+	blobs, records int
+	bytes          int64
+}
+
+func (o offer) empty() bool { return o.blobs == 0 }
+
+const megabyte = 1_000_000
+
+// emptyRun is the name of the run that has nothing to do: what the start and end of the host cost.
+const emptyRun = "nothing, 3 s"
+
+// compared is the name of the run of the plugin that others are compared with. What begins so is compared.
+const compared = "records of 1.4 kB"
+
+// promised are the least multiples of the plugin's CPU time for a gigabyte that the other ways take.
+var promised = map[way]float64{obvious: 8, inTail: 1}
+
+// runs lists what is measured. The batches are large, lest the host's one batch a second takes all day, save where the memory that the defaults
+// need is looked at.
+func runs(o options) []run {
+	full, backlogBlobs := 4, 1000
+	if o.quick {
+		full, backlogBlobs = 1, 50
+	}
+	one := []string{tenant.SharePoint} // its records have 1.4 kB on average, and none is exceptional
+	all := tenant.ContentTypes()
+	sized := func(blobs int, bytes int64) offer { return offer{types: one, blobs: blobs, bytes: bytes} }
+	// 300 MB in all; these three together have 1.4 kB on average, and some records of 94 kB
+	mixed := offer{types: []string{tenant.Exchange, tenant.SharePoint, tenant.General}, blobs: 18 * full, records: 1000}
+
+	list := []run{
+		{name: "idle", idle: time.Duration(full) * 15 * time.Second},
+		{name: "1 blob of 1 MB", offer: sized(1, megabyte)},
+	}
+	volume := 25 * full // MB
+	for _, size := range []int{1, 25, 100} {
+		if size <= volume {
+			name := fmt.Sprintf("%d MB in blobs of %d MB", volume, size)
+			list = append(list, run{name: name, offer: sized(volume/size, int64(size)*megabyte)})
+		}
+	}
+	for _, workers := range []string{"1", "2", "8"} {
+		spread := offer{types: all, blobs: volume / len(all), bytes: megabyte}
+		list = append(list, run{name: "workers " + workers, offer: spread, keys: with(large, "workers", workers)})
+	}
+	for _, size := range []int{1, 2, 4, 8, 16} {
+		const seconds = 5
+		name := fmt.Sprintf("batch_size %dM", size)
+		list = append(list, run{name: name, offer: sized(size*seconds*full, megabyte), keys: map[string]string{"batch_size": fmt.Sprintf("%dM", size)}})
+	}
+	backlog := offer{types: all, blobs: backlogBlobs, records: 200}
+	list = append(list,
+		run{name: fmt.Sprintf("a backlog of %d records", backlog.blobs*backlog.records*len(all)), offer: backlog, keys: large},
+		run{name: compared + ", no gzip", offer: mixed, keys: large, plain: true},
+		run{name: compared, offer: mixed, keys: large},
+		run{name: compared, offer: mixed, keys: large, way: obvious},
+	)
+	if o.fluentBit != "" {
+		list = append(list,
+			run{name: compared, offer: mixed, way: inTail},
+			run{name: compared + ", no gzip", offer: mixed, way: inTail, plain: true})
+	}
+
+	var selected []run
+	begun := map[way]bool{}
+	for _, r := range list {
+		if !o.only.MatchString(r.title()) {
+			continue
+		}
+		if !begun[r.way] { // the others are corrected by it
+			begun[r.way] = true
+			selected = append(selected, run{way: r.way, name: emptyRun, idle: 3 * time.Second, keys: large})
+		}
+		selected = append(selected, r)
+	}
+	return selected
+}
+
+// large batches take less time by the clock. Still larger ones take more CPU time: jemalloc, Fluent Bit's allocator, gives a block of 8 MiB or more
+// back to the kernel when it is freed (http://jemalloc.net/jemalloc.3.html, opt.oversize_threshold), and the next one is made of fresh pages.
+var large = map[string]string{"batch_size": "7M"}
+
+func with(keys map[string]string, key, value string) map[string]string {
+	keys = maps.Clone(keys)
+	keys[key] = value
+	return keys
+}
+
+func (o offer) contentTypes() string { return strings.Join(o.types, ",") }
