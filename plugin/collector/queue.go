@@ -90,11 +90,11 @@ func (q *queue) put(ctx context.Context, s *slab, f *flight, end bool) (put, rep
 	defer q.endTurn()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	start := 0
+	start, now := 0, time.Now()
 	for _, r := range s.records {
 		event := s.data[start:r.end]
 		start = r.end
-		if q.repeats.seen(r.id) {
+		if q.repeats.seen(r.id, now) {
 			repeated++
 		} else {
 			b, err := q.room(ctx, len(event))
@@ -103,7 +103,7 @@ func (q *queue) put(ctx context.Context, s *slab, f *flight, end bool) (put, rep
 			}
 			b.data = append(b.data, event...)
 			b.records++
-			q.repeats.add(r.id)
+			q.repeats.add(r.id, now)
 			put++
 			b.mark(mark{flight: f, upto: r.index + 1})
 		}

@@ -162,17 +162,17 @@ func TestRepeatsAreRememberedForTheirTime(t *testing.T) {
 		r := newRepeats(time.Hour, 3)
 		a := r.id([]byte("3F2504E0-4F89-11D3-9A0C-0305E82C3301"))
 		expect(t, "case of a GUID", r.id([]byte("3f2504e0-4f89-11d3-9a0c-0305e82c3301")), a)
-		r.add(a)
+		r.add(a, time.Now())
 		time.Sleep(time.Hour)
-		expect(t, "within the window", r.seen(a), true)
+		expect(t, "within the window", r.seen(a, time.Now()), true)
 		time.Sleep(time.Second)
-		expect(t, "after the window", r.seen(a), false)
+		expect(t, "after the window", r.seen(a, time.Now()), false)
 		for _, id := range []string{"b", "c", "d", "e", "f", "g", "h"} {
-			r.add(r.id([]byte(id)))
+			r.add(r.id([]byte(id)), time.Now())
 		}
-		expect(t, "the latest", r.seen(r.id([]byte("h"))), true)
-		expect(t, "beyond the bound", r.seen(r.id([]byte("b"))), false)
-		expect(t, "no Id", r.seen(r.id(nil)), false)
+		expect(t, "the latest", r.seen(r.id([]byte("h")), time.Now()), true)
+		expect(t, "beyond the bound", r.seen(r.id([]byte("b")), time.Now()), false)
+		expect(t, "no Id", r.seen(r.id(nil), time.Now()), false)
 		if n := len(r.younger) + len(r.older); n > 6 {
 			t.Errorf("%d Ids remembered", n)
 		}
@@ -181,6 +181,6 @@ func TestRepeatsAreRememberedForTheirTime(t *testing.T) {
 
 func TestRepeatsCanBeOff(t *testing.T) {
 	r := newRepeats(0, 3)
-	r.add(r.id([]byte("a")))
-	expect(t, "seen", r.seen(r.id([]byte("a"))), false)
+	r.add(r.id([]byte("a")), time.Now())
+	expect(t, "seen", r.seen(r.id([]byte("a")), time.Now()), false)
 }

@@ -64,24 +64,23 @@ func guid(id *recordID, text []byte) bool {
 	return true
 }
 
-func (r *repeats) seen(id recordID) bool {
+// seen tells whether an Id was put within the window before now.
+func (r *repeats) seen(id recordID, now time.Time) bool {
 	if id == (recordID{}) {
 		return false
 	}
-	now := time.Since(r.epoch)
 	for _, generation := range [...]map[recordID]uint32{r.younger, r.older} {
 		if at, known := generation[id]; known {
-			return now-time.Duration(at)*time.Second <= r.window
+			return now.Sub(r.epoch)-time.Duration(at)*time.Second <= r.window
 		}
 	}
 	return false
 }
 
-func (r *repeats) add(id recordID) {
+func (r *repeats) add(id recordID, now time.Time) {
 	if id == (recordID{}) {
 		return
 	}
-	now := time.Now()
 	if len(r.younger) >= r.most || now.Sub(r.began) > r.window {
 		r.older, r.younger, r.began = r.younger, r.older, now
 		clear(r.younger) // it keeps its memory

@@ -102,7 +102,7 @@ func (m *meter) measureTail(ctx context.Context, r run, dir string) (result, err
 	if err != nil {
 		return result{}, err
 	}
-	h, err := fluentBit(m.options.fluentBit, "", dir, tailInput(file))
+	h, err := fluentBit(m.options.fluentBit, "", dir, tailInput(file, r.cache))
 	if err != nil {
 		return result{}, err
 	}

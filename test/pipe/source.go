@@ -93,9 +93,7 @@ func writeLines(path string, r run) (n int, bytes int64, err error) {
 	defer f.Close()
 	out := io.WriteCloser(f)
 	if !r.plain {
-		if out, err = gzip.NewWriterLevel(f, gzip.BestSpeed); err != nil {
-			return 0, 0, err
-		}
+		out = gzip.NewWriter(f)
 	}
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	now := time.Now()

@@ -51,7 +51,7 @@ func (c *call) writeBody(contentType string, write func(io.Writer) error) {
 	}
 	var err error
 	if compress {
-		z, _ := gzip.NewWriterLevel(out, gzip.BestSpeed) // a valid level
+		z := gzip.NewWriter(out)
 		if err = write(z); err == nil && c.plan.breakage == unbroken {
 			err = z.Close()
 		} else if err == nil {
