@@ -6,7 +6,7 @@ import (
 )
 
 // AppendRecord appends exactly one Fluent Bit event for a record to dst. It never fails: a record that cannot be read becomes an
-// event that says so and holds its bytes.
+// event that says so and holds its bytes. The capacity of dst behind the event is overwritten.
 func (e *Encoder) AppendRecord(dst, record []byte, src *Source) ([]byte, Info) {
 	defer e.release()
 	if problem := e.read(record); problem != "" {

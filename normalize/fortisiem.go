@@ -196,7 +196,7 @@ func appendReceived(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
 		if i+8 <= len(raw) {
 			// A byte from 0x7f on has its high bit set, or has it when one is added; carries come from such bytes only.
-			if w := binary.LittleEndian.Uint64(raw[i:]); (w|w+eachByte)&highBits == 0 {
+			if w := binary.LittleEndian.Uint64(raw[i:]); (w|(w+eachByte))&highBits == 0 {
 				i += 8
 				continue
 			}

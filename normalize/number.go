@@ -169,16 +169,15 @@ func (t *tape) stringOf(i uint32) []byte {
 // integer returns the value of an integer, of a number that is whole, or of a text that is an integer; not ok if something of
 // the value would be lost.
 func (t *tape) integer(i uint32) (v int64, ok bool) {
-	n := &t.nodes[i]
-	switch {
-	case n.kind == kindString:
+	switch t.nodes[i].kind {
+	case kindString:
 		return integerText(t.stringOf(i))
-	case n.kind == kindShort:
+	case kindShort:
 		return shortInteger(t.text(i)), true
-	case n.kind == kindInteger:
+	case kindInteger:
 		num := t.numberOf(i)
 		return num.int, num.form == numberInt
-	case n.kind == kindNumber:
+	case kindNumber:
 		return wholeNumber(t.text(i))
 	}
 	return 0, false

@@ -112,7 +112,7 @@ func (t *pathTable) reset() {
 // The most that is kept of paths when a record is done. The names of a tenant's records are some hundreds; only those of
 // name/value lists keep coming.
 const (
-	keptPaths     = 1 << 13
+	keptPaths     = 1 << 12
 	keptPathBytes = 1 << 20
 )
 

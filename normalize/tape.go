@@ -177,8 +177,8 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 		n := &nodes[index]
 		n.name, n.path = uint32(name), path
 		n.next = uint32(index + 1)
-		switch c := text[i]; {
-		case c == '"':
+		switch c := text[i]; c {
+		case '"':
 			begin := i + 1
 			plain, seen := false, uint64(0)
 			for i = begin; i+chunkSize <= len(text); i += chunkSize {
@@ -205,7 +205,7 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			if !inObject && open != none {
 				nodes[open].flags &^= flagEmpty
 			}
-		case c == '{' || c == '[':
+		case '{', '[':
 			n.off = uint32(i)
 			n.kind, n.flags = kindObject, flagEmpty
 			if c == '[' {
