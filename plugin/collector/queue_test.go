@@ -173,10 +173,32 @@ func TestRepeatsAreRememberedForTheirTime(t *testing.T) {
 		expect(t, "the latest", r.seen(r.id([]byte("h")), time.Now()), true)
 		expect(t, "beyond the bound", r.seen(r.id([]byte("b")), time.Now()), false)
 		expect(t, "no Id", r.seen(r.id(nil), time.Now()), false)
-		if n := len(r.younger) + len(r.older); n > 6 {
+		if n := r.younger.taken + r.older.taken; n > 6 {
 			t.Errorf("%d Ids remembered", n)
 		}
 	})
+}
+
+// TestRepeatsForgetNothingTooEarly puts as many Ids as fit, through all growth of the tables, and then as many again.
+func TestRepeatsForgetNothingTooEarly(t *testing.T) {
+	const most = 5000
+	r := newRepeats(time.Hour, most)
+	now := time.Now()
+	id := func(i int) recordID { return r.id(fmt.Append(nil, i)) }
+	for i := range 4 * most {
+		if r.seen(id(i), now) {
+			t.Fatalf("%d is seen before it was put", i)
+		}
+		r.add(id(i), now)
+		for _, before := range []int{i, i - most/2, i - most + 1} {
+			if before >= 0 && !r.seen(id(before), now) {
+				t.Fatalf("%d is forgotten after %d more", before, i-before)
+			}
+		}
+	}
+	if r.seen(id(most), now) {
+		t.Error("more is remembered than two generations")
+	}
 }
 
 func TestRepeatsCanBeOff(t *testing.T) {

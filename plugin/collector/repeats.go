@@ -1,13 +1,14 @@
 package collector
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"hash/maphash"
 	"time"
 )
 
-// maxRepeats bounds the memory for the Ids of the last hour or so: two generations of as many, about 40 bytes each.
-const maxRepeats = 1 << 18
+// maxRepeats bounds the memory for the Ids of the last hour or so: two generations of as many, about 20 bytes each.
+const maxRepeats = 100_000
 
 // recordID is a record's Id in 16 bytes: a GUID's own, else a hash. The zero value stands for a record without one.
 type recordID [16]byte
@@ -20,16 +21,15 @@ type repeats struct {
 
 	epoch    time.Time
 	began    time.Time // of the younger generation
-	younger  map[recordID]uint32
-	older    map[recordID]uint32 // seconds since epoch
+	younger  *idTable
+	older    *idTable
 	hashSeed [2]maphash.Seed
 }
 
 func newRepeats(window time.Duration, most int) *repeats {
 	now := time.Now()
 	return &repeats{
-		window: window, most: most, epoch: now, began: now,
-		younger: map[recordID]uint32{}, older: map[recordID]uint32{},
+		window: window, most: most, epoch: now, began: now, younger: newIDTable(), older: newIDTable(),
 		hashSeed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 	}
 }
@@ -69,9 +69,10 @@ func (r *repeats) seen(id recordID, now time.Time) bool {
 	if id == (recordID{}) {
 		return false
 	}
-	for _, generation := range [...]map[recordID]uint32{r.younger, r.older} {
-		if at, known := generation[id]; known {
-			return now.Sub(r.epoch)-time.Duration(at)*time.Second <= r.window
+	second := r.second(now)
+	for _, generation := range [...]*idTable{r.younger, r.older} {
+		if at, known := generation.find(id); known {
+			return time.Duration(second-at)*time.Second <= r.window
 		}
 	}
 	return false
@@ -81,9 +82,94 @@ func (r *repeats) add(id recordID, now time.Time) {
 	if id == (recordID{}) {
 		return
 	}
-	if len(r.younger) >= r.most || now.Sub(r.began) > r.window {
+	if r.younger.taken >= r.most || now.Sub(r.began) > r.window {
 		r.older, r.younger, r.began = r.younger, r.older, now
-		clear(r.younger) // it keeps its memory
+		r.younger.clear()
 	}
-	r.younger[id] = uint32(now.Sub(r.epoch) / time.Second)
+	r.younger.put(id, r.second(now))
+}
+
+func (r *repeats) second(now time.Time) uint32 { return uint32(now.Sub(r.epoch) / time.Second) }
+
+// idTable is an open-addressed hash table of Ids and the second each was put. A map takes twice its memory, and leaves as much
+// again behind while it grows.
+type idTable struct {
+	slots []idSlot // a power of two
+	taken int
+	seed  maphash.Seed
+}
+
+// idSlot holds 96 bits of an Id, which are as good as all: among a million Ids two share them with a probability below 10^-16.
+type idSlot struct {
+	high  uint64
+	low   uint32
+	after uint32 // the second and one more; 0: the slot is free
+}
+
+// leastSlots is where a table begins.
+const leastSlots = 1 << 10
+
+func newIDTable() *idTable { return &idTable{seed: maphash.MakeSeed()} }
+
+// clear keeps the memory.
+func (t *idTable) clear() {
+	clear(t.slots)
+	t.taken = 0
+}
+
+func (t *idTable) find(id recordID) (second uint32, known bool) {
+	if t.taken == 0 {
+		return 0, false
+	}
+	s := t.slot(id)
+	return s.after - 1, s.after != 0
+}
+
+func (t *idTable) put(id recordID, second uint32) {
+	if 5*(t.taken+1) > 4*len(t.slots) {
+		t.grow()
+	}
+	s := t.slot(id)
+	if s.after == 0 {
+		t.taken++
+	}
+	*s = idSlot{id.high(), id.low(), second + 1}
+}
+
+// slot returns the slot of an Id, or the free one that it would take. There is one.
+func (t *idTable) slot(id recordID) *idSlot {
+	high, low := id.high(), id.low()
+	mask := uint64(len(t.slots) - 1)
+	for i := hashOf(high, low, t.seed) & mask; ; i = (i + 1) & mask {
+		if s := &t.slots[i]; s.after == 0 || s.high == high && s.low == low {
+			return s
+		}
+	}
+}
+
+func (t *idTable) grow() {
+	old := t.slots
+	t.slots = make([]idSlot, max(2*len(old), leastSlots))
+	mask := uint64(len(t.slots) - 1)
+	for _, s := range old {
+		if s.after == 0 {
+			continue
+		}
+		i := hashOf(s.high, s.low, t.seed) & mask
+		for t.slots[i].after != 0 {
+			i = (i + 1) & mask
+		}
+		t.slots[i] = s
+	}
+}
+
+func hashOf(high uint64, low uint32, seed maphash.Seed) uint64 {
+	return maphash.Comparable(seed, [2]uint64{high, uint64(low)})
+}
+
+func (id *recordID) high() uint64 { return binary.LittleEndian.Uint64(id[:8]) }
+
+// low folds the other half.
+func (id *recordID) low() uint32 {
+	return binary.LittleEndian.Uint32(id[8:12]) ^ binary.LittleEndian.Uint32(id[12:])
 }
