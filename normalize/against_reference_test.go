@@ -1,9 +1,11 @@
 package normalize_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -35,6 +37,17 @@ func differences(options normalize.Options, record []byte, source normalize.Sour
 		return []string{err.Error()}
 	}
 	b, info := encoder.AppendRecord(nil, record, &source)
+	// Once more, with what the encoder has learnt of the record's names; and once through its reader.
+	if again, _ := encoder.AppendRecord(nil, record, &source); !bytes.Equal(again, b) {
+		return []string{fmt.Sprintf("the same record again:\n got %q\nwant %q", again, b)}
+	}
+	if info.Unreadable == "" {
+		reader := encoder.NewReader(io.MultiReader(strings.NewReader("["), bytes.NewReader(record), strings.NewReader("]")), 0)
+		read, err := reader.Next()
+		if read, _ := encoder.AppendRecord(nil, read.Bytes, &source); err != nil || !bytes.Equal(read, b) {
+			return []string{fmt.Sprintf("the record through a reader:\n got %q, %v\nwant %q", read, err, b)}
+		}
+	}
 	when, pairs, err := decodePairs(b)
 	if err != nil {
 		return []string{err.Error()}

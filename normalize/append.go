@@ -1,9 +1,17 @@
 package normalize
 
 import (
+	"io"
 	"math"
 	"strconv"
 )
+
+// NewReader returns a Reader whose records this encoder appends: most of them then need not be looked at twice.
+func (e *Encoder) NewReader(r io.Reader, maxRecord int) *Reader {
+	reader := NewReader(r, maxRecord)
+	reader.encoder = e
+	return reader
+}
 
 // AppendRecord appends exactly one Fluent Bit event for a record to dst. It never fails: a record that cannot be read becomes an
 // event that says so and holds its bytes. The capacity of dst behind the event is overwritten.

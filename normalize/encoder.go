@@ -64,7 +64,7 @@ type Source struct {
 
 // Info is what a caller needs to know of a record that was appended.
 type Info struct {
-	ID         []byte    // its Id as in o365_id, empty if it has none; valid until the next call
+	ID         []byte    // its Id as in o365_id, empty if it has none; valid until the next call, and as long as the record's bytes are
 	Time       time.Time // the time of the event
 	Unreadable string    // "", or why it could not be read, as in o365_error
 }
@@ -184,7 +184,7 @@ const (
 
 // release lets go of the record and of scratch memory that an exceptionally large one needed.
 func (e *Encoder) release() {
-	e.record = nil
+	e.nodes, e.record = e.nodes[:0], nil
 	if cap(e.nodes) > keptNodes {
 		e.nodes = nil
 	}

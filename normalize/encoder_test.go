@@ -440,3 +440,23 @@ func TestKeysAreInDocumentOrder(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// TestNothingButANameIsTakenForOne puts a NUL where a name should begin, behind names that are no good guess: none, one that is longer
+// than what is compared at once, one that JSON writes with an escape.
+func TestNothingButANameIsTakenForOne(t *testing.T) {
+	long := strings.Repeat("n", 2*chunkSize)
+	for _, before := range []string{``, `"` + long + `":1,`, `"a\"b":1,`} {
+		e := newEncoder(t, Options{})
+		for range 2 { // the second time there are guesses
+			if _, info := e.AppendRecord(nil, []byte(`{`+before+`"`+long+`":1,"a\"b":2}`), nil); info.Unreadable != "" {
+				t.Fatal(info.Unreadable)
+			}
+			for _, nul := range []string{"\x00:1", "\x00\":1", "\":1"} {
+				record := `{` + before + nul + strings.Repeat(" ", 2*chunkSize) + `}`
+				if _, info := e.AppendRecord(nil, []byte(record), nil); info.Unreadable == "" {
+					t.Errorf("%q is taken for JSON", record)
+				}
+			}
+		}
+	}
+}

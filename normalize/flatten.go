@@ -360,7 +360,7 @@ func (f *flattener) flattenArray(i, at uint32, level int) {
 		gather := f.gather
 		f.gather = true // behind its columns
 		f.add(i, at, formText)
-		f.gather = gather
+		f.gather = gather || f.paths.paths[f.paths.owner(at)].comesLate
 	}
 	if !f.gather {
 		f.writeKeys()

@@ -16,7 +16,7 @@ type path struct {
 	first, next guess     // the first member, and the member behind this one
 	owner       uint32    // see pathTable.owner; rootPath before anybody asked
 	depth       uint32    // how many names
-	quotedSize  uint8     // how much of quoted; 1 of another byte than a quote for a name that is longer, or that JSON writes otherwise
+	quotedSize  uint8     // how much of quoted; 0 if the name is longer, or JSON writes it otherwise
 	role        role      // of its last name in a name/value list
 	stable      schema.Type
 	detected    bool // its last name is DetectedValues
@@ -105,7 +105,7 @@ func newPathTable(separator byte, expand, reserved map[string]struct{}) pathTabl
 
 // reset forgets all paths and gives their memory back.
 func (t *pathTable) reset() {
-	t.paths, t.texts = []path{{quotedSize: 1}}, nil
+	t.paths, t.texts = []path{{}}, nil
 	t.children, t.owners = newIndex(), newIndex()
 }
 
@@ -130,6 +130,17 @@ func (t *pathTable) encodedKey(at uint32) []byte {
 		t.buildKey(at)
 	}
 	return t.texts[p.encoded:p.keyEnd]
+}
+
+// loneKinds returns the kinds of scalars that a key with a stable type takes as they are.
+func loneKinds(stable schema.Type) kindSet {
+	switch stable {
+	case schema.Integer:
+		return 1 << kindShort
+	case schema.Boolean:
+		return 1<<kindFalse | 1<<kindTrue
+	}
+	return 1<<kindFalse | 1<<kindTrue | 1<<kindShort | 1<<kindInteger | 1<<kindNumber | 1<<kindString
 }
 
 // takes tells whether a path is an owner that takes a value as it is.
@@ -216,20 +227,21 @@ func (t *pathTable) guessOther(parent, before uint32, json []byte) uint32 {
 // nameChunk is the beginning of a name in quotes: all of most names.
 type nameChunk [chunkSize / 8]uint64
 
-// nameMasks has ones where the first bytes of a chunk are, as many as the index says.
+// nameMasks has ones where the first bytes of a chunk are, as many as the index says. For none there is the first: it is no quote, so
+// that nothing in quotes is taken for it.
 var nameMasks = func() (masks [2 * chunkSize]nameChunk) {
 	for size := range chunkSize + 1 {
-		for i := range size {
+		for i := range max(size, 1) {
 			masks[size][i/8] |= 0xff << (i % 8 * 8)
 		}
 	}
 	return masks
 }()
 
-// quote returns a name in quotes, and its size; size 1 and another byte than a quote if it is too long, or no JSON.
+// quote returns a name in quotes, and its size; nothing if it is too long, or no JSON.
 func quote(name []byte) (chunk nameChunk, size uint8) {
 	if end, _ := plainRun(name, 0); end < len(name) || len(name)+2 > chunkSize {
-		return chunk, 1
+		return chunk, 0
 	}
 	var buf [chunkSize]byte
 	quoted := append(append(append(buf[:0], '"'), name...), '"')

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/bits"
 	"strconv"
 	"unicode/utf8"
@@ -76,14 +77,8 @@ func NewReader(r io.Reader, maxRecord int) *Reader {
 	if maxRecord <= 0 {
 		maxRecord = DefaultMaxRecord
 	}
+	maxRecord = min(maxRecord, math.MaxInt32) // an Encoder takes no more
 	return &Reader{src: r, maxRecord: int64(maxRecord), buf: make([]byte, readWindow)}
-}
-
-// NewReader returns a Reader whose records this encoder appends: most of them then need not be looked at twice.
-func (e *Encoder) NewReader(r io.Reader, maxRecord int) *Reader {
-	reader := NewReader(r, maxRecord)
-	reader.encoder = e
-	return reader
 }
 
 // Reset begins another content blob and keeps the memory.
@@ -106,8 +101,8 @@ func (r *Reader) Next() (Record, error) {
 	if r.err != nil {
 		return Record{}, r.err
 	}
-	if r.encoder != nil {
-		r.encoder.begin() // what it holds is about to be overwritten
+	if r.encoder != nil && len(r.encoder.nodes) > 0 {
+		r.encoder.release() // the record before was not appended
 	}
 	record, err := r.next()
 	if err != nil {
@@ -297,26 +292,37 @@ func (r *Reader) element(behind stage) (Record, error) {
 
 // parseElement moves r.at behind the element that begins there, if that is a valid record which parses at once. It reads on when it
 // seems to be cut off, and does nothing else when it fails.
-func (r *Reader) parseElement() bool {
+func (r *Reader) parseElement() (parsed bool) {
+	// Whoever appends the record meets the panic again, and knows what it costs.
+	defer func() {
+		if recover() != nil {
+			r.encoder.begin()
+			parsed = false
+		}
+	}()
 	for {
 		text := r.buf[r.at:r.end]
+		tooLong := int64(len(text)) > r.maxRecord
+		if tooLong {
+			text = text[:r.maxRecord+1]
+		}
 		end, ok := r.encoder.readRecord(text)
-		if ok && int64(end) <= r.maxRecord && len(r.encoder.nodes) <= maxOpen {
+		if ok {
+			if int64(end) > r.maxRecord || len(r.encoder.nodes) > maxOpen {
+				return false
+			}
 			r.at += end
 			return true
 		}
-		if ok {
-			return false
-		}
 		const longestToken = len(`\u0000`) // of those that are refused where they begin
-		if len(text)-end >= longestToken || int64(len(text)) > r.maxRecord || !r.fill() {
+		if len(text)-end >= longestToken || tooLong || !r.fill() {
 			return false
 		}
 	}
 }
 
-// fill reads on until the buffer is full, or the source ends; it has at least as much room as the open element is long. It tells
-// whether anything came.
+// fill reads on until the buffer is full, or the source ends; it has at least as much room as the open element is long. So a record that
+// is cut off waits for more than its own end, but is parsed again no more often than the buffer doubles. It tells whether anything came.
 func (r *Reader) fill() bool {
 	if r.srcErr != nil {
 		return false

@@ -173,7 +173,8 @@ func TestReaderHoldsNoMoreThanTheLimitAndAWindow(t *testing.T) {
 		{"a large broken record", `[{"a" "`, piece, `"},{"b":1}]`, []string{"a record is broken"}},
 		{"data behind the array", `[]`, piece, ``, []string{"there is data behind"}},
 	} {
-		r := newEncoder(t, Options{}).NewReader(io.MultiReader(strings.NewReader(test.begin), &endless{pattern: test.pattern, n: pieces}, strings.NewReader(test.end)), limit)
+		e := newEncoder(t, Options{})
+		r := e.NewReader(io.MultiReader(strings.NewReader(test.begin), &endless{pattern: test.pattern, n: pieces}, strings.NewReader(test.end)), limit)
 		for _, want := range test.want {
 			record, err := r.Next()
 			if err != nil {
@@ -197,6 +198,44 @@ func TestReaderHoldsNoMoreThanTheLimitAndAWindow(t *testing.T) {
 		if most := 4 * (limit + readWindow); cap(r.buf) > most {
 			t.Errorf("%s: the window grew to %d bytes", test.what, cap(r.buf))
 		}
+		if cap(e.nodes) > keptNodes {
+			t.Errorf("%s: the encoder holds %d nodes", test.what, cap(e.nodes))
+		}
+	}
+}
+
+// TestRecordsThatAreNotAppendedLeaveNothingBehind reads records of ever new names past their encoder.
+func TestRecordsThatAreNotAppendedLeaveNothingBehind(t *testing.T) {
+	const names = 1000
+	blob := []byte{'['}
+	for record := range 50 {
+		blob = fmt.Appendf(blob, `{"a":%d`, record)
+		for name := range names {
+			blob = fmt.Appendf(blob, `,"n%d-%d":[%d]`, record, name, name)
+		}
+		blob = append(blob, "},"...)
+	}
+	e := newEncoder(t, Options{})
+	r := e.NewReader(bytes.NewReader(append(blob, "{}]"...)), 0)
+	for {
+		if _, err := r.Next(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(e.paths.paths); n > keptPaths+names+2 {
+			t.Fatalf("%d paths are kept", n)
+		}
+	}
+}
+
+// TestReaderLeavesAPanicToItsEncoder breaks the encoder, and expects the reader to go on.
+func TestReaderLeavesAPanicToItsEncoder(t *testing.T) {
+	e := newEncoder(t, Options{})
+	r := e.NewReader(strings.NewReader(`[{"a":1},{"b":2}]`), 0)
+	e.paths.paths = nil
+	if got, err := readAll(r); !slices.Equal(got, []string{`{"a":1}`, `{"b":2}`}) || err != io.EOF {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
-
-	"in_office365/normalize/schema"
 )
 
 type kind uint8
@@ -23,17 +21,6 @@ const (
 )
 
 type kindSet uint16
-
-// loneKinds returns the kinds of scalars that a key with a stable type takes as they are.
-func loneKinds(stable schema.Type) kindSet {
-	switch stable {
-	case schema.Integer:
-		return 1 << kindShort
-	case schema.Boolean:
-		return 1<<kindFalse | 1<<kindTrue
-	}
-	return 1<<kindFalse | 1<<kindTrue | 1<<kindShort | 1<<kindInteger | 1<<kindNumber | 1<<kindString
-}
 
 type flags uint8
 
@@ -54,7 +41,7 @@ const noNode = 0
 type node struct {
 	off, end uint32 // its text; of a string what is between the quotes
 	path     uint32 // the names that lead to it
-	name     uint32 // of an object's member: where its name begins, behind the quote
+	name     uint32 // of an object's member: where its name begins, behind the quote; else 0
 	next     uint32 // the index behind its subtree; while it is open, its parent
 	kind     kind
 	flags    flags
@@ -141,8 +128,9 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 	)
 	for {
 		// A value begins at i, in an object its name.
-		name := i + 1
+		name := 0
 		if inObject {
+			name = i + 1
 			// There is no branch for the size of a name: that varies, and a wrongly predicted branch costs more than to compare some
 			// bytes for nothing.
 			size, different := 0, uint64(1)
@@ -197,7 +185,7 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			}
 			if !plain {
 				if i, n.flags, ok = skipAnyString(text, i, n.flags); !ok {
-					return nodes, min(i+1, len(text)), false
+					return nodes, i, false
 				}
 			}
 			n.off, n.end = uint32(begin), uint32(i)

@@ -97,9 +97,13 @@ func (q *queue) put(ctx context.Context, s *slab, f *flight, end bool) (put, rep
 		if q.repeats.seen(r.id, now) {
 			repeated++
 		} else {
+			open := q.open
 			b, err := q.room(ctx, len(event))
 			if err != nil {
 				return put, repeated, err
+			}
+			if b != open {
+				now = time.Now() // it may have waited long for another one
 			}
 			b.data = append(b.data, event...)
 			b.records++

@@ -37,15 +37,15 @@ func main() {
 	}
 
 	runtime.GOMAXPROCS(1)
-	families := named
+	families, rounds := named, rounds
 	if *all {
-		families = records.Families()
+		families, rounds = records.Families(), fewRounds
 	}
 	blobs := []blob{mixedBlob()}
 	for _, family := range families {
 		blobs = append(blobs, familyBlob(family))
 	}
-	missed, err := run(blobs)
+	missed, err := run(blobs, rounds)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -55,13 +55,13 @@ func main() {
 	}
 }
 
-func run(blobs []blob) (missed int, err error) {
+func run(blobs []blob, rounds int) (missed int, err error) {
 	contestants := contestants()
-	table := table{contestants: contestants}
+	table := table{contestants: contestants, rounds: rounds}
 	fmt.Println(machine())
 	table.header()
 	for _, b := range blobs {
-		r, err := measure(contestants, b)
+		r, err := measure(contestants, b, rounds)
 		if err != nil {
 			return table.missed, err
 		}

@@ -11,8 +11,9 @@ import (
 // Other work on the machine slows contestants down for moments at a time, and never speeds one up: what counts is the fastest of many
 // short turns. They come one after the other in every round, so that the moments hit all alike.
 const (
-	rounds   = 30
-	turnTime = 50 * time.Millisecond // at least
+	fewRounds = 10                    // where all families are measured
+	rounds    = 30                    // else
+	turnTime  = 50 * time.Millisecond // at least
 )
 
 // turn is what one contestant did in one round.
@@ -24,7 +25,7 @@ type turn struct {
 // results are the turns of each contestant over one blob, one per round; none if it is absent or refuses the blob.
 type results [][]turn
 
-func measure(all []contestant, b blob) (results, error) {
+func measure(all []contestant, b blob, rounds int) (results, error) {
 	runners := make([]runner, len(all))
 	turns := make(results, len(all))
 	for i, c := range all {
@@ -94,7 +95,7 @@ func (r results) allocs(contestant int) float64 {
 type ratio struct{ fastest, least, most float64 }
 
 func (r results) ratio(of, to int) ratio {
-	paired := make([]float64, rounds)
+	paired := make([]float64, len(r[of]))
 	for i := range paired {
 		paired[i] = r[of][i].speed / r[to][i].speed
 	}

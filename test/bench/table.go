@@ -22,6 +22,7 @@ var wholeJobs = []int{theObvious, flat, raw, fortiSIEM}
 // table prints a row as soon as it is measured.
 type table struct {
 	contestants []contestant
+	rounds      int
 	missed      int // figures that are marked
 }
 
@@ -29,7 +30,7 @@ func (t *table) header() {
 	fmt.Printf("\n%-30s %7s %6s |", "", "", "")
 	fmt.Printf(" %-*s|", 10*len(t.contestants), "MB/s of JSON")
 	fmt.Printf(" %-*s|", 10*len(wholeJobs), "allocations per record")
-	fmt.Printf(" flat is ... times as fast as (least..most within one of %d rounds)\n", rounds)
+	fmt.Printf(" flat is ... times as fast as (least..most within one of %d rounds)\n", t.rounds)
 	fmt.Printf("%-30s %7s %6s |", "family", "records", "kB")
 	for _, c := range t.contestants {
 		fmt.Printf(" %9s", c.name)
@@ -95,5 +96,5 @@ turn, ratios are between those, with the least and the most within one round in 
   flat, raw, fortisiem   the whole job in these formats: normalize.Reader and Encoder, from the blob's bytes to Fluent Bit events
 %s marks what falls short: flat over the mixed blob must be %v times as fast as obvious, %v times as Valid, and as fast as the slowest
 parser; over any family %v times as fast as Valid; and nothing is allocated per record.
-`, turnTime, rounds, mark, mustMixed.obvious, mustMixed.valid, mustFamily.valid)
+`, turnTime, t.rounds, mark, mustMixed.obvious, mustMixed.valid, mustFamily.valid)
 }

@@ -14,6 +14,9 @@ import (
 // encoders are for one goroutine at a time. An Encoder cannot hold one: its fields are in another file.
 var encoders = sync.Pool{New: func() any { return obvious.NewEncoder() }}
 
+// NewReader returns a Reader that only splits: this way parses for itself.
+func (e *Encoder) NewReader(r io.Reader, maxRecord int) *Reader { return NewReader(r, maxRecord) }
+
 // AppendRecord appends one Fluent Bit event for a record to dst.
 func (e *Encoder) AppendRecord(dst, record []byte, src *Source) ([]byte, Info) {
 	encoder := encoders.Get().(*obvious.Encoder)
