@@ -24,9 +24,14 @@ type blob struct {
 }
 
 func newBlob(name string, appendRecord func(dst []byte, i uint64) []byte) blob {
+	return blobOf(name, blobRecords, blobBytes, appendRecord)
+}
+
+// blobOf makes a blob of so many records, or fewer where they would make more bytes.
+func blobOf(name string, most uint64, bytes int, appendRecord func(dst []byte, i uint64) []byte) blob {
 	var elements []string
 	text := []byte{'['}
-	for i := uint64(0); i < blobRecords && len(text) < blobBytes; i++ {
+	for i := uint64(0); i < most && len(text) < bytes; i++ {
 		if i > 0 {
 			text = append(text, ',')
 		}
@@ -40,11 +45,11 @@ func newBlob(name string, appendRecord func(dst []byte, i uint64) []byte) blob {
 const mixed = "mixed" // the name of the blob with all content types
 
 // mixedBlob has records of all content types in turn, each type's families by their weight.
-func mixedBlob() blob {
+func mixedBlob() blob { return newBlob(mixed, appendMixed) }
+
+func appendMixed(dst []byte, i uint64) []byte {
 	types := records.ContentTypes()
-	return newBlob(mixed, func(dst []byte, i uint64) []byte {
-		return records.Append(dst, types[i%uint64(len(types))], seed, i, created)
-	})
+	return records.Append(dst, types[i%uint64(len(types))], seed, i, created)
 }
 
 func familyBlob(family string) blob {

@@ -174,6 +174,9 @@ func newGJSON(b blob) runner {
 	}
 }
 
+// slabSize is how much of events is gathered before it is passed on, as in the plugin.
+const slabSize = 64 << 10
+
 // newNormalize does the whole job: the blob is split as it is read, and each record becomes an event.
 func newNormalize(format normalize.Format) func(blob) runner {
 	return func(b blob) runner {
@@ -198,6 +201,9 @@ func newNormalize(format normalize.Format) func(blob) runner {
 					return fmt.Errorf("record %d of %d: %w", n, len(b.records), err)
 				case record.Problem != "":
 					return errors.New(record.Problem)
+				}
+				if len(dst) >= slabSize {
+					dst = dst[:0]
 				}
 				var info normalize.Info
 				if dst, info = e.AppendRecord(dst, record.Bytes, &source); info.Unreadable != "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"time"
@@ -123,4 +124,29 @@ func median(of []float64) float64 {
 		return sorted[half]
 	}
 	return (sorted[half-1] + sorted[half]) / 2
+}
+
+// linear tells how many times as long flat takes for ten times the records, by the fastest passes, and how many bytes of memory a pass
+// over them allocates.
+func linear(flat contestant) (times float64, allocated uint64, err error) {
+	const few, passes = 2000, 10
+	var fastest [2]time.Duration
+	for i, records := range [...]uint64{few, 10 * few} {
+		run := flat.new(blobOf(mixed, records, math.MaxInt, appendMixed))
+		var before, after runtime.MemStats
+		for pass := range passes + 1 { // the first one brings memory to the steady state
+			runtime.ReadMemStats(&before)
+			begin := time.Now()
+			if err := run(); err != nil {
+				return 0, 0, err
+			}
+			took := time.Since(begin)
+			runtime.ReadMemStats(&after)
+			if pass == 1 || pass > 1 && took < fastest[i] {
+				fastest[i] = took
+			}
+		}
+		allocated = after.TotalAlloc - before.TotalAlloc
+	}
+	return float64(fastest[1]) / float64(fastest[0]), allocated, nil
 }

@@ -6,6 +6,7 @@ package normalize
 
 import (
 	"slices"
+	"io"
 	"sync"
 
 	"in_office365/test/obvious"
