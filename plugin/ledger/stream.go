@@ -124,8 +124,8 @@ func (s *Stream) lookLocked(stored *bbolt.Bucket, id string) (e Entry, known boo
 	return e, true, e.decode([]byte(id), v)
 }
 
-// Due returns up to limit pending blobs whose turn has come and that skip does not want to pass over, the oldest first; and when the
-// turn of the next one comes (zero: none waits for it).
+// Due returns up to limit pending blobs whose turn has come and that skip does not want to pass over; and when the turn of the next one
+// comes (zero: none waits for it). New blobs and those that are tried again come in turn, of each the oldest first.
 //
 // A quarter is kept for blobs that are tried again: behind a backlog of new ones they might expire.
 func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due []Entry, next time.Time, err error) {
@@ -191,9 +191,17 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 	sortByAge(fresh)
 	sortByAge(again)
 	share := max((limit+3)/4, limit-len(fresh))
-	due = append(due, again[:min(share, len(again))]...)
-	due = append(due, fresh[:min(limit-len(due), len(fresh))]...)
-	sortByAge(due)
+	again = again[:min(share, len(again))]
+	fresh = fresh[:min(limit-len(again), len(fresh))]
+	// In turn, so that who takes only the first few of them takes of both.
+	for i := range max(len(fresh), len(again)) {
+		if i < len(fresh) {
+			due = append(due, fresh[i])
+		}
+		if i < len(again) {
+			due = append(due, again[i])
+		}
+	}
 	return due, next, nil
 }
 
