@@ -12,7 +12,7 @@ import (
 // Other work on the machine slows contestants down for moments at a time, and never speeds one up: what counts is the fastest of many
 // short turns. They come one after the other in every round, so that the moments hit all alike.
 const (
-	fewRounds = 10                    // where all families are measured
+	fewRounds = 4                     // where all families are measured
 	rounds    = 30                    // else
 	turnTime  = 50 * time.Millisecond // at least
 )
