@@ -5,8 +5,8 @@
 package normalize
 
 import (
-	"slices"
 	"io"
+	"slices"
 	"sync"
 
 	"in_office365/test/obvious"
