@@ -12,10 +12,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"in_office365/test/logbuffer"
 )
 
 // fluentBitBinary skips the test where there is no Fluent Bit.
@@ -50,27 +51,9 @@ func endsWithoutAnInput(t *testing.T) bool {
 type fluentBit struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	log  logBuffer
+	log  logbuffer.Buffer
 	done chan struct{} // closed when it has ended
 	err  error         // of its end; after done
-}
-
-// logBuffer collects what a process prints.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // startFluentBit runs it with that configuration file. It is killed at the end of the test if it is still there, and its log shown if

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,9 +15,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"in_office365/test/logbuffer"
 	"in_office365/test/tenant"
 )
 
@@ -26,27 +25,9 @@ import (
 type host struct {
 	command *exec.Cmd
 	begun   time.Time
-	log     logBuffer
+	log     logbuffer.Buffer
 	count   func(context.Context) (int, error) // records that have come to the end of the pipe
 	ended   chan struct{}                      // closed when the process has
-}
-
-// logBuffer collects what a process prints.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func (h *host) start() error {
