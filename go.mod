@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	github.com/fluent/fluent-bit-go v0.0.0-20230731091245-a7a013e2473c
 	github.com/json-iterator/go v1.1.12
-	github.com/klauspost/compress v1.20.3
 	github.com/tinylib/msgp v1.6.5
 	go.etcd.io/bbolt v1.5.0
 	golang.org/x/oauth2 v0.37.0

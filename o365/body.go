@@ -2,16 +2,13 @@ package o365
 
 import (
 	"bufio"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
-	"github.com/klauspost/compress/gzip"
+	"in_office365/o365/gunzip"
 )
-
-// rawBuffer is what is read of a gzip body at once.
-const rawBuffer = 32 << 10
 
 // A body is the decoded body of an answer: without content encoding and byte
 // order mark, watched for silence, and ending in io.EOF only when it is as
@@ -19,45 +16,46 @@ const rawBuffer = 32 << 10
 type body struct {
 	raw     io.ReadCloser
 	watch   *silenceWatch
-	want    int64         // bytes still to come from raw; -1 when unknown
-	zipped  bool          // raw is gzip
-	decoded *bufio.Reader // nil before the first Read
-	err     error         // raw is not the gzip it claims to be
+	want    int64          // bytes still to come from raw; -1 when unknown
+	gunzip  *gunzip.Reader // nil: raw is not gzip
+	gunzips *sync.Pool     // where gunzip goes at the end of the body
+	decoded *bufio.Reader
+	begun   bool
+	err     error // final
 }
 
-func openBody(res *http.Response, watch *silenceWatch) *body {
-	zipped := strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip")
-	return &body{raw: res.Body, watch: watch, want: res.ContentLength, zipped: zipped}
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	if b.decoded == nil && b.err == nil {
-		b.err = b.begin()
+func openBody(res *http.Response, watch *silenceWatch, gunzips *sync.Pool) *body {
+	b := &body{raw: res.Body, watch: watch, want: res.ContentLength, gunzips: gunzips}
+	var src io.Reader = rawBody{b}
+	if strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") {
+		b.gunzip = gunzips.Get().(*gunzip.Reader)
+		b.gunzip.Reset(src)
+		src = b.gunzip
 	}
+	b.decoded = bufio.NewReader(src)
+	return b
+}
+
+// newGunzips returns what gunzip.Readers are taken from and put back to: one is as large as many a body.
+func newGunzips() *sync.Pool { return &sync.Pool{New: func() any { return new(gunzip.Reader) }} }
+
+func (b *body) Read(p []byte) (n int, err error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	return b.decoded.Read(p)
-}
-
-func (b *body) begin() error {
-	var src io.Reader = rawBody{b}
-	if b.zipped {
-		z, err := gzip.NewReader(bufio.NewReaderSize(src, rawBuffer))
-		if errors.Is(err, io.EOF) {
-			return io.ErrUnexpectedEOF // not even a header
+	if !b.begun {
+		b.begun = true
+		// An error of Peek comes again with the next Read.
+		if mark, _ := b.decoded.Peek(3); string(mark) == "\xef\xbb\xbf" {
+			_, _ = b.decoded.Discard(3)
 		}
-		if err != nil {
-			return err
-		}
-		src = z
 	}
-	b.decoded = bufio.NewReader(src)
-	// An error of Peek comes again with the next Read.
-	if mark, _ := b.decoded.Peek(3); string(mark) == "\xef\xbb\xbf" {
-		_, _ = b.decoded.Discard(3)
+	if n, b.err = b.decoded.Read(p); b.err != nil && b.gunzip != nil {
+		b.gunzip.Reset(nil)
+		b.gunzips.Put(b.gunzip)
+		b.gunzip, b.decoded = nil, nil
 	}
-	return nil
+	return n, b.err
 }
 
 func (b *body) Close() error {
