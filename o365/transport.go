@@ -18,6 +18,8 @@ const (
 	// A stalled reader must not make HTTP/2 buffer megabytes per blob; Go's
 	// default is 4 MiB for every stream.
 	streamBuffer = 512 << 10
+	// Of HTTP/1.1 this much is read with one call of the system; Go's default is 4 KiB.
+	readBuffer = 32 << 10
 	// An HTTP/2 connection that stays silent for this long is probed.
 	pingAfter = 30 * time.Second
 )
@@ -55,6 +57,7 @@ func NewHTTPClient(o TransportOptions) *http.Client {
 			ResponseHeaderTimeout: timeout,
 			IdleConnTimeout:       keepIdle,
 			MaxIdleConnsPerHost:   max(o.Workers, http.DefaultMaxIdleConnsPerHost),
+			ReadBufferSize:        readBuffer,
 			ForceAttemptHTTP2:     true,
 			HTTP2:                 &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer, SendPingTimeout: pingAfter},
 		},

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"bufio"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -19,6 +20,9 @@ const (
 	stall               // nothing more comes until the client leaves
 	garbage             // bytes that no gzip reader takes, then the answer ends
 )
+
+// pieceSize is in what pieces a body is sent: those of TLS (RFC 8446, section 5.1). net/http alone would make them smaller than a segment.
+const pieceSize = 16 << 10
 
 var errBroken = errors.New("body broken off by a fault")
 
@@ -49,17 +53,19 @@ func (c *call) writeBody(contentType string, write func(io.Writer) error) {
 	if c.plan.breakage != unbroken {
 		out = &limited{w: out, left: c.plan.breakAfter}
 	}
+	pieces := bufio.NewWriterSize(out, pieceSize)
 	var err error
 	if compress {
-		z := gzip.NewWriter(out)
+		z := gzip.NewWriter(pieces)
 		if err = write(z); err == nil && c.plan.breakage == unbroken {
 			err = z.Close()
 		} else if err == nil {
 			err = z.Flush() // without the trailer: what follows is broken
 		}
 	} else {
-		err = write(out)
+		err = write(pieces)
 	}
+	err = errors.Join(err, pieces.Flush())
 	if err != nil && !errors.Is(err, errBroken) {
 		return // the client has left
 	}
