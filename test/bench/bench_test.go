@@ -86,3 +86,11 @@ func TestMedian(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryGunzipReadsTheBlob(t *testing.T) {
+	if line, err := compareGunzips(1); err != nil {
+		t.Fatal(err)
+	} else {
+		t.Log(line)
+	}
+}

@@ -71,7 +71,12 @@ func run(blobs []blob, rounds int) (missed int, err error) {
 	if err != nil {
 		return table.missed, err
 	}
-	fmt.Printf("\nTen times the records take flat %.1f times as long; a pass over them allocates %d bytes.\n", times, allocated)
+	gunzips, err := compareGunzips(rounds)
+	if err != nil {
+		return table.missed, err
+	}
+	fmt.Println("\n" + gunzips)
+	fmt.Printf("Ten times the records take flat %.1f times as long; a pass over them allocates %d bytes.\n", times, allocated)
 	table.legend()
 	return table.missed, nil
 }
@@ -84,7 +89,7 @@ func machine() string {
 		return text
 	}
 	for _, dependency := range build.Deps {
-		for _, suffix := range []string{"/fastjson", "/simdjson-go", "/sonic", "json-iterator/go", "/fluent-bit-go", "ugorji/go/codec"} {
+		for _, suffix := range []string{"/fastjson", "/simdjson-go", "/sonic", "json-iterator/go", "klauspost/compress", "/fluent-bit-go", "ugorji/go/codec"} {
 			if strings.HasSuffix(dependency.Path, suffix) {
 				text += "\n" + dependency.Path + " " + dependency.Version
 			}
