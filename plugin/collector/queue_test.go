@@ -160,8 +160,7 @@ func TestQueueTakesAnEventLargerThanItself(t *testing.T) {
 func TestRepeatsAreRememberedForTheirTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRepeats(time.Hour, 3)
-		a := r.id([]byte("3F2504E0-4F89-11D3-9A0C-0305E82C3301"))
-		expect(t, "case of a GUID", r.id([]byte("3f2504e0-4f89-11d3-9a0c-0305e82c3301")), a)
+		a := r.id([]byte("a"))
 		r.add(a, time.Now())
 		time.Sleep(time.Hour)
 		expect(t, "within the window", r.seen(a, time.Now()), true)

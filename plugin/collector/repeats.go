@@ -1,8 +1,6 @@
 package collector
 
 import (
-	"encoding/binary"
-	"encoding/hex"
 	"hash/maphash"
 	"time"
 )
@@ -10,58 +8,40 @@ import (
 // maxRepeats bounds the memory for the Ids of the last hour or so: two generations of as many, about 20 bytes each.
 const maxRepeats = 100_000
 
-// recordID is a record's Id in 16 bytes: a GUID's own, else a hash. The zero value stands for a record without one.
-type recordID [16]byte
+// recordID is 96 bits of the hash of a record's Id, which are as good as all of it: among a million Ids two share them with a probability
+// below 10^-16. The zero value stands for a record without one.
+type recordID struct {
+	high uint64
+	low  uint32
+}
 
 // repeats remembers which Ids were put into the queue within a time. It is made of two generations: when the younger one is full
 // or as old as the window, it becomes the older one, and what was that is forgotten.
 type repeats struct {
 	window time.Duration // 0: nothing is remembered
 	most   int           // Ids in a generation
+	seeds  [2]maphash.Seed
 
-	epoch    time.Time
-	began    time.Time // of the younger generation
-	younger  *idTable
-	older    *idTable
-	hashSeed [2]maphash.Seed
+	epoch   time.Time
+	began   time.Time // of the younger generation
+	younger *idTable
+	older   *idTable
 }
 
 func newRepeats(window time.Duration, most int) *repeats {
 	now := time.Now()
 	return &repeats{
-		window: window, most: most, epoch: now, began: now, younger: newIDTable(), older: newIDTable(),
-		hashSeed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		window: window, most: most, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		epoch: now, began: now, younger: new(idTable), older: new(idTable),
 	}
 }
 
 // id is called without a lock held.
-func (r *repeats) id(text []byte) (id recordID) {
+func (r *repeats) id(text []byte) recordID {
 	if r.window == 0 || len(text) == 0 {
 		return recordID{}
 	}
-	if !guid(&id, text) {
-		first, second := maphash.Bytes(r.hashSeed[0], text), maphash.Bytes(r.hashSeed[1], text)
-		for i := range 8 {
-			id[i], id[8+i] = byte(first>>(8*i)), byte(second>>(8*i))
-		}
-	}
-	return id
-}
-
-// guid reads the usual form, 8-4-4-4-12 hexadecimal digits.
-func guid(id *recordID, text []byte) bool {
-	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
-		return false
-	}
-	at := 0
-	for _, part := range [...][]byte{text[:8], text[9:13], text[14:18], text[19:23], text[24:]} {
-		n, err := hex.Decode(id[at:], part)
-		if err != nil {
-			return false
-		}
-		at += n
-	}
-	return true
+	return recordID{maphash.Bytes(r.seeds[0], text), uint32(maphash.Bytes(r.seeds[1], text))}
 }
 
 // seen tells whether an Id was put within the window before now.
@@ -96,10 +76,9 @@ func (r *repeats) second(now time.Time) uint32 { return uint32(now.Sub(r.epoch) 
 type idTable struct {
 	slots []idSlot // a power of two
 	taken int
-	seed  maphash.Seed
 }
 
-// idSlot holds 96 bits of an Id, which are as good as all: among a million Ids two share them with a probability below 10^-16.
+// idSlot has 16 bytes: a recordID and a number behind it would take 24.
 type idSlot struct {
 	high  uint64
 	low   uint32
@@ -108,8 +87,6 @@ type idSlot struct {
 
 // leastSlots is where a table begins.
 const leastSlots = 1 << 10
-
-func newIDTable() *idTable { return &idTable{seed: maphash.MakeSeed()} }
 
 // clear keeps the memory.
 func (t *idTable) clear() {
@@ -133,15 +110,14 @@ func (t *idTable) put(id recordID, second uint32) {
 	if s.after == 0 {
 		t.taken++
 	}
-	*s = idSlot{id.high(), id.low(), second + 1}
+	*s = idSlot{id.high, id.low, second + 1}
 }
 
 // slot returns the slot of an Id, or the free one that it would take. There is one.
 func (t *idTable) slot(id recordID) *idSlot {
-	high, low := id.high(), id.low()
 	mask := uint64(len(t.slots) - 1)
-	for i := hashOf(high, low, t.seed) & mask; ; i = (i + 1) & mask {
-		if s := &t.slots[i]; s.after == 0 || s.high == high && s.low == low {
+	for i := id.high & mask; ; i = (i + 1) & mask {
+		if s := &t.slots[i]; s.after == 0 || s.high == id.high && s.low == id.low {
 			return s
 		}
 	}
@@ -150,26 +126,9 @@ func (t *idTable) slot(id recordID) *idSlot {
 func (t *idTable) grow() {
 	old := t.slots
 	t.slots = make([]idSlot, max(2*len(old), leastSlots))
-	mask := uint64(len(t.slots) - 1)
 	for _, s := range old {
-		if s.after == 0 {
-			continue
+		if s.after != 0 {
+			*t.slot(recordID{s.high, s.low}) = s
 		}
-		i := hashOf(s.high, s.low, t.seed) & mask
-		for t.slots[i].after != 0 {
-			i = (i + 1) & mask
-		}
-		t.slots[i] = s
 	}
-}
-
-func hashOf(high uint64, low uint32, seed maphash.Seed) uint64 {
-	return maphash.Comparable(seed, [2]uint64{high, uint64(low)})
-}
-
-func (id *recordID) high() uint64 { return binary.LittleEndian.Uint64(id[:8]) }
-
-// low folds the other half.
-func (id *recordID) low() uint32 {
-	return binary.LittleEndian.Uint32(id[8:12]) ^ binary.LittleEndian.Uint32(id[12:])
 }
