@@ -14,28 +14,61 @@ const (
 	// firstHold, twice as long each time it happens again, maxHold at most.
 	firstHold = 2 * time.Second
 	maxHold   = 5 * time.Minute
-	// After a hold the rate is half of what it was, but slowest of full at
-	// least, and grows back to full within recovery.
-	slowest  = 1.0 / 16
-	recovery = 2 * time.Minute
+	// The API counts the calls of a minute.
+	quotaWindow = time.Minute
+
+	// After a hold the rate is this part of what the last minute has shown to
+	// be allowed. It comes back to that, and then goes beyond it, by the cube
+	// of the time, as TCP CUBIC does (RFC 9438, section 4.2).
+	restart = 0.97
+	// It is there again after so many times the hold: so the price of finding
+	// out whether more is allowed by now is a twentieth of the time.
+	probeAfter = 20
+	maxProbe   = 20 * time.Minute
+	// A rate in calls per second that is always tried.
+	slowest rate.Limit = 0.5
 )
 
 // A budget paces all calls of a client. The API's quota is one per tenant and
-// publisher, so an answer that says "too many" to one call goes for all.
+// publisher, so an answer that says "too many" to one call goes for all. It may
+// be less than full, and others may use a part of it.
 type budget struct {
 	full    rate.Limit
 	limiter *rate.Limiter
 
 	mu        sync.Mutex
-	hold      time.Duration // length of the last growing hold; 0 once recovered
+	answered  [quotaWindow / time.Second]secondsCalls // of the last minute
+	limit     rate.Limit
+	hold      time.Duration // length of the last growing hold; 0 once a call was allowed after it
 	heldSince time.Time
 	heldUntil time.Time
-	slowed    rate.Limit // the rate right after the hold
+	reached   rate.Limit    // what was allowed before the hold; 0 once that is forgotten
+	probe     time.Duration // when it is reached again
+}
+
+// secondsCalls is how many calls of a second were not throttled.
+type secondsCalls struct {
+	second int64
+	calls  int
 }
 
 func newBudget(requestsPerMinute int) *budget {
-	full := rate.Limit(float64(requestsPerMinute) / 60)
-	return &budget{full: full, limiter: rate.NewLimiter(full, max(1, requestsPerMinute/60))}
+	full := rate.Limit(float64(requestsPerMinute) / quotaWindow.Seconds())
+	return &budget{full: full, limit: full, limiter: rate.NewLimiter(paced(full))}
+}
+
+// paced is how a rate is kept in every minute though one second's worth may go at once.
+func paced(limit rate.Limit) (sustained rate.Limit, burst int) {
+	burst = max(1, int(limit))
+	return max(limit-rate.Limit(float64(burst)/quotaWindow.Seconds()), limit/2), burst
+}
+
+// pace sets the rate. b.mu is held.
+func (b *budget) pace(limit rate.Limit) {
+	b.limit = limit
+	sustained, burst := paced(limit)
+	b.limiter.SetLimit(sustained)
+	b.limiter.SetBurst(burst)
 }
 
 // wait blocks until a call may be made.
@@ -70,14 +103,31 @@ func (b *budget) ease() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	since := time.Since(b.heldUntil)
-	if b.slowed == 0 || since <= 0 {
+	if b.reached == 0 || since <= 0 {
 		return
 	}
-	limit := b.slowed + b.full*rate.Limit(since.Seconds()/recovery.Seconds())
+	x := since.Seconds() / b.probe.Seconds()
+	limit := b.reached * rate.Limit(restart+(1-restart)*x*x*x)
 	if limit >= b.full {
-		limit, b.slowed, b.hold = b.full, 0, 0
+		limit, b.reached = b.full, 0
 	}
-	b.limiter.SetLimit(limit)
+	b.pace(limit)
+}
+
+// allowed counts a call that was not throttled.
+func (b *budget) allowed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.After(b.heldUntil) {
+		b.hold = 0
+	}
+	second := now.Unix()
+	s := &b.answered[second%int64(len(b.answered))]
+	if s.second != second {
+		*s = secondsCalls{second: second}
+	}
+	s.calls++
 }
 
 // throttled holds all calls back: for retryAfter if the answer named it, else
@@ -90,8 +140,7 @@ func (b *budget) throttled(sent time.Time, retryAfter time.Duration) {
 	length := retryAfter
 	if sent.After(b.heldSince) {
 		b.heldSince = now
-		b.slowed = max(b.limiter.Limit()/2, b.full*slowest)
-		b.limiter.SetLimit(b.slowed)
+		b.slow(now, max(retryAfter, firstHold))
 		b.hold = min(max(2*b.hold, firstHold), maxHold)
 		if length == 0 {
 			length = b.hold
@@ -105,4 +154,22 @@ func (b *budget) throttled(sent time.Time, retryAfter time.Duration) {
 	if until.After(b.heldUntil) {
 		b.heldUntil = until
 	}
+}
+
+// slow sets the rate for the time after a hold. b.mu is held.
+func (b *budget) slow(now time.Time, hold time.Duration) {
+	calls := 0
+	for _, s := range b.answered {
+		if s.second > now.Add(-quotaWindow).Unix() {
+			calls += s.calls
+		}
+	}
+	if calls > 0 {
+		b.reached = min(b.limit, rate.Limit(float64(calls)/quotaWindow.Seconds()))
+	} else {
+		b.reached = b.limit / 2
+	}
+	b.reached = min(max(b.reached, slowest), b.full)
+	b.probe = min(probeAfter*hold, maxProbe)
+	b.pace(restart * b.reached)
 }

@@ -3,6 +3,7 @@ package o365_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -38,9 +39,9 @@ func between(t *testing.T, what string, got, least, most time.Duration) {
 func TestBudgetIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := inMemory(t, ok, func(o *o365.Options) { o.RequestsPerMinute = 600 })
-		// One second's worth may go at once, then ten a second.
+		// One second's worth may go at once, and in a minute no more than all.
 		between(t, "the first second's worth", calls(t, c, 10), 0, 0)
-		between(t, "the next 100 calls", calls(t, c, 100), 10*time.Second, 10*time.Second+time.Millisecond)
+		between(t, "the rest of a minute's worth", calls(t, c, 590), time.Minute-time.Second, time.Minute)
 	})
 }
 
@@ -122,11 +123,11 @@ func TestHoldsGrowAndEase(t *testing.T) {
 		}
 		throttle = false
 		between(t, "the last hold", calls(t, c, 1), 300*time.Second, 375*time.Second)
-		// A 16th of 10 a second at first, coming back within two minutes.
-		between(t, "slowed calls", calls(t, c, 40), 20*time.Second, 64*time.Second)
-		time.Sleep(2 * time.Minute)
+		// Nothing was allowed, so all that is left is half a call a second; it comes back within six minutes.
+		between(t, "slowed calls", calls(t, c, 20), 30*time.Second, 45*time.Second)
+		time.Sleep(6 * time.Minute)
 		calls(t, c, 1)
-		between(t, "calls at full speed", calls(t, c, 109), 9*time.Second, 10*time.Second+time.Millisecond)
+		between(t, "calls at full speed", calls(t, c, 109), 10*time.Second, 12*time.Second)
 
 		throttle = true
 		calls(t, c, 1)
@@ -178,5 +179,92 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 				between(t, "the call", time.Since(begin), 3*time.Second, 3*time.Second)
 			})
 		})
+	}
+}
+
+// quota is how an API counts the calls of a minute.
+type quota struct {
+	limit int
+	fixed bool // by the clock's minutes; else any minute
+	calls []time.Time
+}
+
+// take counts a call, or says how long it takes until there is room for it.
+func (q *quota) take(now time.Time) (wait time.Duration, ok bool) {
+	since := now.Add(-time.Minute)
+	if q.fixed {
+		since = now.Truncate(time.Minute).Add(-1)
+	}
+	for len(q.calls) > 0 && !q.calls[0].After(since) {
+		q.calls = q.calls[1:]
+	}
+	if len(q.calls) < q.limit {
+		q.calls = append(q.calls, now)
+		return 0, true
+	}
+	if q.fixed {
+		return since.Add(time.Minute).Sub(now), false
+	}
+	return q.calls[0].Sub(since), false
+}
+
+// However the API counts, and whatever it says about waiting, nearly all of its quota is used, and few calls are refused.
+func TestBudgetFindsTheQuota(t *testing.T) {
+	const (
+		allowed  = 600 // per minute
+		workers  = 8
+		duration = 30 * time.Minute
+		share    = 0.9
+		refusals = 0.02
+	)
+	for _, perMinute := range []int{allowed, 3 * allowed / 2, 50 * allowed} {
+		for _, fixed := range []bool{false, true} {
+			for _, retryAfter := range []string{"none", "exact", "60"} {
+				name := map[bool]string{false: "any minute", true: "the clock's minutes"}[fixed]
+				t.Run(fmt.Sprintf("%d asked for, %s, Retry-After %s", perMinute, name, retryAfter), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						var mu sync.Mutex
+						q, taken, refused := &quota{limit: allowed, fixed: fixed}, 0, 0
+						c := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+							mu.Lock()
+							wait, good := q.take(time.Now())
+							if good {
+								taken++
+							} else {
+								refused++
+							}
+							mu.Unlock()
+							time.Sleep(20 * time.Millisecond)
+							if good {
+								ok(w, r)
+								return
+							}
+							switch retryAfter {
+							case "exact":
+								w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+							case "60":
+								w.Header().Set("Retry-After", "60")
+							}
+							fail(w, 429, "AF429", "Too many requests.")
+						}, func(o *o365.Options) { o.RequestsPerMinute = perMinute })
+						var wg sync.WaitGroup
+						for range workers {
+							wg.Go(func() {
+								for begun := time.Now(); time.Since(begun) < duration; {
+									_, _ = c.Subscriptions(t.Context())
+								}
+							})
+						}
+						wg.Wait()
+						used := float64(taken) / (allowed * duration.Minutes())
+						part := float64(refused) / float64(taken)
+						t.Logf("%.1f %% of the quota used, %d calls refused", 100*used, refused)
+						if used < share || part > refusals {
+							t.Errorf("used %.3f of the quota, want %.2f; refused %.4f of the calls, want %.2f at most", used, share, part, refusals)
+						}
+					})
+				})
+			}
+		}
 	}
 }

@@ -250,6 +250,7 @@ func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token 
 	c.clock.observe(res.Header, sent, time.Now())
 	res.Body = openBody(res, watch, c.gunzips)
 	if res.StatusCode/100 == 2 {
+		c.budget.allowed()
 		return res, nil
 	}
 	defer res.Body.Close()
@@ -260,6 +261,8 @@ func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token 
 	e.Message = strings.ReplaceAll(e.Message, token, "[token]")
 	if coolDown := op == opStart && e.Code == codeCoolDown; e.Action == Throttle && !coolDown {
 		c.budget.throttled(sent, e.RetryAfter)
+	} else {
+		c.budget.allowed()
 	}
 	return nil, e
 }
