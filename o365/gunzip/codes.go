@@ -242,13 +242,15 @@ func (r *Reader) readCodes() error {
 	}
 
 	var all [usableLiterals + usableDistance]uint8
+	last := uint8(0)
 	for i := 0; i < literals+distances; {
 		symbol, err := r.symbol(&table)
 		if err != nil {
 			return err
 		}
 		if symbol < 16 {
-			all[i] = uint8(symbol)
+			last = uint8(symbol)
+			all[i] = last
 			i++
 			continue
 		}
@@ -258,7 +260,7 @@ func (r *Reader) readCodes() error {
 			if i == 0 {
 				return ErrCorrupt
 			}
-			repeated = all[i-1]
+			repeated = last
 		case 17:
 			extra = 3
 		case 18:
@@ -276,6 +278,7 @@ func (r *Reader) readCodes() error {
 			all[i] = repeated
 			i++
 		}
+		last = repeated
 	}
 	if all[endSymbol] == 0 {
 		return ErrCorrupt // it would never end
