@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"in_office365/test/host/hosttest"
+	"in_office365/test/tenant"
+)
+
+var backlogBlobs = flag.Int("backlog", 10_000, "blobs of TestBacklog")
+
+// A week's backlog of many small blobs, each 20 ms away, is fetched as fast as the workers allow, in little memory.
+func TestBacklog(t *testing.T) {
+	t.Parallel()
+	const (
+		latency = 20 * time.Millisecond
+		workers = 64
+		memory  = 96 << 20 // most of the host's process, resident
+	)
+	types := tenant.ContentTypes()
+	tn, dir := tenant.New(tenant.Config{Subscribed: types, Latency: latency, Gzip: true}), t.TempDir()
+	week(tn, 1, *backlogBlobs/len(types), 1)
+	out, db := filepath.Join(dir, "out"), filepath.Join(dir, "office365.db")
+	h := startTestHost(t, []keys{stanza(serve(t, tn), dir, keys{"db": db, "workers": strconv.Itoa(workers), "notices": "off"})},
+		"--interval-ms", "100", "--output", out)
+	begun := time.Now()
+	until(t, "all records", func() bool { return h.Stats().Records >= int64(offered(tn)) })
+	took := time.Since(begun)
+	// Known blobs are listed on: those of the last hour each second.
+	listings := tn.Account().Calls[tenant.ListContent]
+	until(t, "more listings", func() bool { return tn.Account().Calls[tenant.ListContent] >= listings+3*len(types) })
+	peak := peakMemory(t, h)
+	sound(t, h.Stop())
+	if repeated := account(t, arrived(received(t, out)), tn); repeated > 0 {
+		t.Errorf("%d records came again", repeated)
+	}
+	file, err := os.Stat(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs := float64(*backlogBlobs)
+	least := time.Duration(blobs / workers * float64(latency))
+	t.Logf("%.0f blobs in %s, %.0f a second, where latency and workers allow %.0f; %d MB resident at most; %.0f bytes of ledger a blob",
+		blobs, took.Round(time.Millisecond), blobs/took.Seconds(), blobs/least.Seconds(), peak>>20, float64(file.Size())/blobs)
+	if peak > memory {
+		t.Errorf("%d MB resident, %d MB allowed", peak>>20, memory>>20)
+	}
+}
+
+// peakMemory is the most memory that the host's process has had resident.
+func peakMemory(t *testing.T, h *hosttest.Host) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
+	if found == nil {
+		t.Fatalf("no VmHWM in\n%s", status)
+	}
+	kB, err := strconv.ParseInt(string(found[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kB << 10
+}
