@@ -16,10 +16,13 @@ const (
 // To subtract n from each byte below 0x80 sets the high bits of those below n; the lowest one is certain, borrows only spoil what
 // is above it (https://graphics.stanford.edu/~seander/bithacks.html, "Determine if a word has a byte less than n"). With bit 1
 // flipped a quote (0x22) is just above the control bytes, which stay below 0x20, and no other byte is: one subtraction finds both.
-func stops(word uint64) uint64 {
+func stops(word uint64) uint64 { return stopsOrHigh(word) &^ word }
+
+// stopsOrHigh is stops for which a byte that is not ASCII is no plain text either: it keeps its high bit in one of the differences.
+func stopsOrHigh(word uint64) uint64 {
 	below := (word ^ eachByte*2) - eachByte*('"'^2+1)
 	slash := (word ^ eachByte*'\\') - eachByte
-	return (below | slash) & highBits &^ word
+	return (below | slash) & highBits
 }
 
 // chunkSize is how many bytes are looked at together where most texts are shorter: a branch for each eight would be predicted wrongly
@@ -29,7 +32,7 @@ const chunkSize = 32
 func word(chunk *[chunkSize]byte, i int) uint64 { return binary.LittleEndian.Uint64(chunk[8*i:]) }
 
 // twoStops returns a bit for each byte of two words, of which the lowest one set is that of the first byte that is not plain text.
-func twoStops(a, b uint64) uint32 { return uint32(byteMask(stops(a)) | byteMask(stops(b))<<8) }
+func twoStops(a, b uint64) uint32 { return uint32(byteMask(stopsOrHigh(a)) | byteMask(stopsOrHigh(b))<<8) }
 
 // byteMask gathers the high bits of the eight bytes of a word in the lowest eight bits. All other bits of the word are 0.
 //

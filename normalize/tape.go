@@ -168,23 +168,19 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 		switch c := text[i]; c {
 		case '"':
 			begin := i + 1
-			plain, seen := false, uint64(0)
+			plain := false
 			for i = begin; i+chunkSize <= len(text); i += chunkSize {
 				chunk := (*[chunkSize]byte)(text[i : i+chunkSize])
-				a, b, c, d := word(chunk, 0), word(chunk, 1), word(chunk, 2), word(chunk, 3)
-				seen |= a | b | c | d
-				if stop := twoStops(a, b) | twoStops(c, d)<<16; stop != 0 {
+				stop := twoStops(word(chunk, 0), word(chunk, 1)) | twoStops(word(chunk, 2), word(chunk, 3))<<16
+				if stop != 0 {
 					i += bits.TrailingZeros32(stop)
 					plain = text[i] == '"'
 					break
 				}
 			}
 			n.kind, n.flags = kindString, 0
-			if seen&highBits != 0 {
-				n.flags = flagHigh
-			}
 			if !plain {
-				if i, n.flags, ok = skipAnyString(text, i, n.flags); !ok {
+				if i, n.flags, ok = skipAnyString(text, i, 0); !ok {
 					return nodes, i, false
 				}
 			}
