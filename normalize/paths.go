@@ -12,7 +12,7 @@ import (
 //
 // It is three cache lines: what parsing needs, what writing needs, and the rest.
 type path struct {
-	quoted      nameChunk // the beginning of its last name as JSON, in quotes
+	quoted      nameChunk // its last name as JSON, in quotes and with the colon
 	first, next guess     // the first member, and the member behind this one
 	owner       uint32    // see pathTable.owner; rootPath before anybody asked
 	depth       uint32    // how many names
@@ -208,7 +208,7 @@ func (t *pathTable) guess(parent, before uint32) *guess {
 	return &t.paths[parent].first
 }
 
-// guessOther returns the second best guess if JSON begins with its name in quotes, otherwise rootPath.
+// guessOther returns the second best guess if JSON begins with its name and a colon, otherwise rootPath.
 func (t *pathTable) guessOther(parent, before uint32, json []byte) uint32 {
 	g := t.guess(parent, before)
 	p := &t.paths[g.other]
@@ -224,11 +224,11 @@ func (t *pathTable) guessOther(parent, before uint32, json []byte) uint32 {
 	return g.latest
 }
 
-// nameChunk is the beginning of a name in quotes: all of most names.
+// nameChunk is the beginning of a name as JSON, in quotes and with the colon behind it: all of most names.
 type nameChunk [chunkSize / 8]uint64
 
-// nameMasks has ones where the first bytes of a chunk are, as many as the index says. For none there is the first: it is no quote, so
-// that nothing in quotes is taken for it.
+// nameMasks has ones where the first bytes of a chunk are, as many as the index says. For none there is the first, so that only a NUL
+// is taken for a name that has no chunk; and then, as nothing of the text is passed over, for the value, which it cannot be.
 var nameMasks = func() (masks [2 * chunkSize]nameChunk) {
 	for size := range chunkSize + 1 {
 		for i := range max(size, 1) {
@@ -238,13 +238,13 @@ var nameMasks = func() (masks [2 * chunkSize]nameChunk) {
 	return masks
 }()
 
-// quote returns a name in quotes, and its size; nothing if it is too long, or no JSON.
+// quote returns a name in quotes with its colon, and its size; nothing if it is too long, or JSON writes it otherwise.
 func quote(name []byte) (chunk nameChunk, size uint8) {
-	if end, _ := plainRun(name, 0); end < len(name) || len(name)+2 > chunkSize {
+	if end, _ := plainRun(name, 0); end < len(name) || len(name)+len(`"":`) > chunkSize {
 		return chunk, 0
 	}
 	var buf [chunkSize]byte
-	quoted := append(append(append(buf[:0], '"'), name...), '"')
+	quoted := append(append(append(buf[:0], '"'), name...), `":`...)
 	for i := range chunk {
 		chunk[i] = word(&buf, i)
 	}

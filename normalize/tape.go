@@ -141,8 +141,8 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 				different = (word(chunk, 0)^p.quoted[0])&mask[0] | (word(chunk, 1)^p.quoted[1])&mask[1] |
 					(word(chunk, 2)^p.quoted[2])&mask[2] | (word(chunk, 3)^p.quoted[3])&mask[3]
 			}
-			if path = guess; different == 0 && text[i+size] == ':' {
-				i += size + 1
+			if path = guess; different == 0 {
+				i += size
 			} else {
 				if name, i, path, ok = t.readName(text, i, nodes[open].path, before); !ok {
 					return nodes, i, false
@@ -270,21 +270,19 @@ func (t *tape) readName(text []byte, i int, at, before uint32) (begin, end int, 
 	}
 	begin = i + 1
 	if path = t.paths.guessOther(at, before, text[i:]); path != rootPath {
-		i += int(t.paths.paths[path].quotedSize)
-	} else {
-		end, f, ok := skipString(text, begin)
-		if !ok {
-			return 0, end, 0, false
-		}
-		name := text[begin:end]
-		if f != 0 {
-			t.names = appendDecoded(t.names[:0], name)
-			name = t.names
-		}
-		path = t.paths.child(at, before, name)
-		i = end + 1
+		return begin, i + int(t.paths.paths[path].quotedSize), path, true
 	}
-	if i = t.skipSpace(text, i); i >= len(text) || text[i] != ':' {
+	end, f, ok := skipString(text, begin)
+	if !ok {
+		return 0, end, 0, false
+	}
+	name := text[begin:end]
+	if f != 0 {
+		t.names = appendDecoded(t.names[:0], name)
+		name = t.names
+	}
+	path = t.paths.child(at, before, name)
+	if i = t.skipSpace(text, end+1); i >= len(text) || text[i] != ':' {
 		return 0, i, 0, false
 	}
 	return begin, i + 1, path, true
