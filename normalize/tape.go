@@ -126,6 +126,7 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 		path     = at               // of the value, of arrays also of their elements
 		paths    = t.paths.paths
 	)
+	text = text[:len(text):len(text)]
 	for {
 		// A value begins at i, in an object its name.
 		name := 0
@@ -151,7 +152,7 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			}
 			before = path
 		}
-		if i >= len(text) || text[i] <= ' ' {
+		if uint(i) >= uint(len(text)) || text[i] <= ' ' {
 			if i = t.skipSpaces(text, i); i >= len(text) {
 				return nodes, i, false
 			}
@@ -226,7 +227,7 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 
 		// Containers may end here; then a comma follows, or the end.
 		for {
-			if i >= len(text) || text[i] <= ' ' {
+			if uint(i) >= uint(len(text)) || text[i] <= ' ' {
 				if i = t.skipSpaces(text, i); i >= len(text) {
 					return nodes, i, false
 				}
