@@ -1,6 +1,8 @@
 package normalize
 
 import (
+	"bytes"
+	"hash/maphash"
 	"strconv"
 	"time"
 
@@ -182,6 +184,33 @@ func (p *namePairs) appendTo(to *event, value int64) {
 	to.pairs(s.pairs, s.count)
 }
 
+// categoryPairs remembers the pair of a category by what that follows from: in a tenant's records there are few operations.
+type categoryPairs struct {
+	key   string
+	seed  maphash.Seed
+	slots [128]struct {
+		recordType          int64
+		workload, operation []byte
+		pairs               []byte // as msgpack; empty in a free slot
+	}
+}
+
+func (p *categoryPairs) appendTo(to *event, workload []byte, recordType int64, operation []byte) {
+	const longest = 64 // more than the texts that tell a category
+	if len(workload) > longest || len(operation) > longest {
+		to.known(p.key, schema.Category(workload, recordType, operation))
+		return
+	}
+	s := &p.slots[maphash.Bytes(p.seed, operation)%uint64(len(p.slots))]
+	if len(s.pairs) == 0 || s.recordType != recordType || !bytes.Equal(s.operation, operation) || !bytes.Equal(s.workload, workload) {
+		pair := event{dst: s.pairs[:0]}
+		pair.known(p.key, schema.Category(workload, recordType, operation))
+		s.recordType, s.pairs = recordType, pair.dst
+		s.workload, s.operation = append(s.workload[:0], workload...), append(s.operation[:0], operation...)
+	}
+	to.pairs(s.pairs, 1)
+}
+
 // appendAdded adds the keys of a readable record and returns its Id.
 func (e *Encoder) appendAdded(event *event, src *Source) []byte {
 	id := e.recordID()
@@ -203,7 +232,7 @@ func (e *Encoder) appendAdded(event *event, src *Source) []byte {
 		e.logonTypes.appendTo(event, v)
 	}
 	workload, operation := e.topString(&e.decoded, topWorkload), e.topString(&e.scratch, topOperation)
-	event.known(e.added.category, schema.Category(workload, recordType, operation))
+	e.categories.appendTo(event, workload, recordType, operation)
 	event.known(e.added.outcome, e.outcome(recordType, operation))
 
 	for _, member := range [...]topMember{topClientIP, topClientIPAddress, topActorIPAddress} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"time"
@@ -81,6 +82,7 @@ type Encoder struct {
 	line    fortiSIEMLine
 
 	recordTypes, userTypes, logonTypes namePairs
+	categories                         categoryPairs
 }
 
 // NewEncoder checks the options. Its errors are one line and name the configuration key.
@@ -143,6 +145,7 @@ func NewEncoder(options Options) (*Encoder, error) {
 		recordTypes: namePairs{key: added.recordType, name: options.Names.RecordType},
 		userTypes:   namePairs{key: added.userType, name: options.Names.UserType},
 		logonTypes:  namePairs{key: added.logonType, name: options.Names.LogonType},
+		categories:  categoryPairs{key: added.category, seed: maphash.MakeSeed()},
 	}, nil
 }
 
