@@ -36,36 +36,42 @@ func (f *flattener) writeKeys() {
 type valueType uint8
 
 const (
-	typeNil valueType = iota
-	typeBool
+	typeBool valueType = 1 << iota
 	typeNumber
 	typeString
+
+	typeNil valueType = 0 // mixes with each
 )
 
+// possibleTypes are the types of which a value can be by its form and kind. Some numbers are texts.
+var possibleTypes = [...][kindObject + 1]valueType{
+	formPlain: {
+		kindFalse: typeBool, kindTrue: typeBool, kindShort: typeNumber, kindInteger: typeNumber | typeString,
+		kindNumber: typeNumber | typeString, kindString: typeString,
+	},
+	formText: {
+		kindFalse: typeString, kindTrue: typeString, kindShort: typeString, kindInteger: typeString, kindNumber: typeString,
+		kindString: typeString, kindArray: typeString, kindObject: typeString,
+	},
+	formInteger: {kindShort: typeNumber, kindInteger: typeNumber, kindNumber: typeNumber, kindString: typeNumber},
+	formBoolean: {kindFalse: typeBool, kindTrue: typeBool, kindString: typeBool},
+}
+
+// typeOf returns the type of a value.
 func (f *flattener) typeOf(v value) valueType {
-	n := &f.nodes[v.node]
-	switch {
-	case n.kind == kindString && v.form <= formText: // mostly
-		return typeString
-	case n.kind == kindNull:
-		return typeNil
-	case v.form == formText:
-		return typeString
-	case v.form == formInteger:
-		return typeNumber
-	case v.form == formBoolean:
-		return typeBool
-	case n.kind == kindTrue || n.kind == kindFalse:
-		return typeBool
-	case n.kind == kindShort, (n.kind == kindInteger || n.kind == kindNumber) && f.numberOf(v.node).form != numberText:
-		return typeNumber
+	t := possibleTypes[v.form][f.nodes[v.node].kind]
+	if t != typeNumber|typeString {
+		return t
 	}
-	return typeString
+	if f.numberOf(v.node).form == numberText {
+		return typeString
+	}
+	return typeNumber
 }
 
 // mixed tells whether the values of a key are of more than one type, so that all of them are to be written as strings.
 func (f *flattener) mixed(k *key) bool {
-	if k.count < 2 {
+	if k.types&(k.types-1) == 0 { // mostly: it is one
 		return false
 	}
 	common := typeNil
@@ -107,6 +113,9 @@ func (f *flattener) appendScalar(dst []byte, i uint32) []byte {
 	n := &f.nodes[i]
 	switch n.kind {
 	case kindString:
+		if n.flags == 0 { // mostly
+			return appendChunk(dst, f.record, n.off, n.end)
+		}
 		return f.appendStringNode(dst, i)
 	case kindShort:
 		text := f.text(i)

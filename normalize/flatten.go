@@ -503,6 +503,7 @@ func (f *flattener) add(i, at uint32, as form) {
 		k = &f.keys.keys[p.index]
 		f.keys.add(k, v)
 	}
+	k.types |= possibleTypes[as][f.nodes[i].kind]
 	if f.arrays == 0 {
 		return
 	}

@@ -23,9 +23,10 @@ type key struct {
 	first    value  // most keys have no other
 	last     uint32 // of several values, index into keyTable.more
 	count    uint32
-	element  uint32 // the last array element that gave it a value, see flatten.go
-	array    bool   // an array even with one value
-	overflow bool   // goes to o365_overflow
+	element  uint32    // the last array element that gave it a value, see flatten.go
+	types    valueType // those that its values may be of
+	array    bool      // an array even with one value
+	overflow bool      // goes to o365_overflow
 }
 
 // keyTable gathers the keys of a record that are not written at once, in order of their first value.
