@@ -14,7 +14,7 @@ func (f *flattener) writeKeys() {
 		if k.overflow {
 			continue
 		}
-		dst := f.paths.appendKey(f.dst, &f.paths.paths[k.path])
+		dst := f.paths.appendKey(f.dst, f.paths.paths[k.path])
 		if k.count == 1 && !k.array {
 			f.dst = f.appendValue(dst, k.first, false)
 			continue

@@ -170,7 +170,7 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 		if n.kind == kindNull && !f.nullsIn {
 			continue
 		}
-		p := &paths[n.path]
+		p := paths[n.path]
 		if !p.takes(n) || p.record == f.number || left == 0 {
 			break
 		}
@@ -200,7 +200,7 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 
 // writeLone does for one value what writeRun does.
 func (f *flattener) writeLone(i, at uint32) bool {
-	p := &f.paths.paths[at]
+	p := f.paths.paths[at]
 	if f.arrays > 0 || f.gather || !p.takes(&f.nodes[i]) || p.record == f.number || f.admitted == f.maxKeys {
 		return false
 	}
@@ -226,7 +226,7 @@ func (f *flattener) writeColumns(i, at uint32) bool {
 		return false
 	}
 	for head := column; head < behind; head++ {
-		if p := &f.paths.paths[f.nodes[head].path]; !p.takes(&f.nodes[head]) || p.record == f.number {
+		if p := f.paths.paths[f.nodes[head].path]; !p.takes(&f.nodes[head]) || p.record == f.number {
 			return false
 		}
 	}
@@ -244,7 +244,7 @@ func (f *flattener) writeColumns(i, at uint32) bool {
 
 	count := (end - first) / width
 	for ; column < behind; column++ {
-		p := &f.paths.paths[f.nodes[column].path]
+		p := f.paths.paths[f.nodes[column].path]
 		if p.record == f.number { // a member that stands twice
 			f.late = true
 			p.comesLate, p.lone = true, 0
@@ -468,13 +468,13 @@ func (f *flattener) addListValue(i, at uint32, level int) {
 
 // add adds a value to the flat key of a path.
 func (f *flattener) add(i, at uint32, as form) {
-	p := &f.paths.paths[at]
+	p := f.paths.paths[at]
 	depth := p.depth
 	if p.stable != schema.Any && f.nodes[i].kind != kindNull {
 		at, as = f.typed(i, at)
 	}
 	owner := f.paths.owner(at)
-	p = &f.paths.paths[owner]
+	p = f.paths.paths[owner]
 	v := value{node: i, form: as}
 	var k *key
 	switch {

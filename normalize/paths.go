@@ -13,15 +13,14 @@ import (
 // It is three cache lines: what parsing needs, what writing needs, and the rest.
 type path struct {
 	quoted      nameChunk // its last name as JSON, in quotes and with the colon
-	first, next guess     // the first member, and the member behind this one
+	first, next *path     // the first member, and the member behind this one, as met the last time: to be verified
+	at          uint32    // its index in pathTable.paths
 	owner       uint32    // see pathTable.owner; rootPath before anybody asked
 	depth       uint32    // how many names
 	quotedSize  uint8     // how much of quoted; 0 if the name is longer, or JSON writes it otherwise
 	role        role      // of its last name in a name/value list
 	stable      schema.Type
-	detected    bool // its last name is DetectedValues
 	expand      bool // option ExpandJSON names the flat key
-	_           [3]byte
 
 	// Of an owner:
 	chunk     [keyChunk]byte // its flat key as a msgpack string, if it is short
@@ -31,27 +30,21 @@ type path struct {
 	chunkSize uint8          // how much of chunk; 0 if the key is longer
 	top       topMember      // which one it is; not only of an owner
 
+	otherFirst, otherNext *path // what was met there before that
+	item, otherItem       *path // the same of the first name of a name/value list
+
 	parent          uint32
 	length          uint32 // of its flat key
 	encoded, keyEnd uint32 // its flat key as a msgpack string in pathTable.texts; 0 before anybody asked
 	name, nameEnd   uint32 // its last name, decoded, in pathTable.texts
-	item            guess  // of a name/value list: the first of its names
+	detected        bool   // its last name is DetectedValues
 	outside         bool   // of an owner: the flat key is one that records may not have, or too long
 	comesLate       bool   // of an owner: a value came after its key was written
-	_               [30]byte
+	_               [5]byte
 }
 
 // keyChunk is how many bytes of a key are copied at once: all of most. A copy of a fixed size is a few instructions.
 const keyChunk = 48
-
-// guess is what was met at a place the last time, and what before that. Both are to be verified.
-type guess struct{ latest, other uint32 }
-
-func (g *guess) met(at uint32) {
-	if at != g.latest {
-		g.latest, g.other = at, g.latest
-	}
-}
 
 // rootPath is the path of the record itself. No other path leads to it, so it stands for none as well.
 const rootPath = 0
@@ -87,7 +80,7 @@ type pathTable struct {
 	longest   int // the length of the longest key in expand
 	reserved  map[string]struct{}
 
-	paths    []path
+	paths    []*path
 	texts    []byte
 	children index // by path and name
 	owners   index // by flat key
@@ -105,7 +98,9 @@ func newPathTable(separator byte, expand, reserved map[string]struct{}) pathTabl
 
 // reset forgets all paths and gives their memory back.
 func (t *pathTable) reset() {
-	t.paths, t.texts = []path{{}}, nil
+	root := &path{}
+	root.guessNothing(root)
+	t.paths, t.texts = []*path{root}, nil
 	t.children, t.owners = newIndex(), newIndex()
 }
 
@@ -125,7 +120,7 @@ func (t *pathTable) release() {
 
 // encodedKey returns the flat key of a path as msgpack.
 func (t *pathTable) encodedKey(at uint32) []byte {
-	p := &t.paths[at]
+	p := t.paths[at]
 	if p.keyEnd == 0 {
 		t.buildKey(at)
 	}
@@ -166,7 +161,7 @@ func (t *pathTable) flatKey(at uint32) []byte {
 
 // buildKey writes the flat key of a path: its names from the last to the first.
 func (t *pathTable) buildKey(at uint32) {
-	p := &t.paths[at]
+	p := t.paths[at]
 	p.encoded = uint32(len(t.texts))
 	t.texts = appendStringHeader(t.texts, int(p.length))
 	begin := len(t.texts)
@@ -190,7 +185,7 @@ func (t *pathTable) buildKey(at uint32) {
 
 // name returns the last name of a path, decoded.
 func (t *pathTable) name(at uint32) []byte {
-	p := &t.paths[at]
+	p := t.paths[at]
 	return t.texts[p.name:p.nameEnd]
 }
 
@@ -200,28 +195,44 @@ func (t *pathTable) textOf(at uint32) uint32 {
 	return t.child(at, rootPath, []byte(suffix))
 }
 
-// guess returns what was met behind the member of parent at before, or as its first member if that is rootPath.
-func (t *pathTable) guess(parent, before uint32) *guess {
-	if before != rootPath {
-		return &t.paths[before].next
-	}
-	return &t.paths[parent].first
+// guessNothing makes all guesses the root, which no name is taken for.
+func (p *path) guessNothing(root *path) {
+	p.first, p.next, p.item = root, root, root
+	p.otherFirst, p.otherNext, p.otherItem = root, root, root
 }
 
-// guessOther returns the second best guess if JSON begins with its name and a colon, otherwise rootPath.
-func (t *pathTable) guessOther(parent, before uint32, json []byte) uint32 {
-	g := t.guess(parent, before)
-	p := &t.paths[g.other]
+// guesses returns where the two stand that were met last behind the member of parent at before, or as its first member if that is
+// rootPath.
+func (t *pathTable) guesses(parent, before uint32) (latest, other **path) {
+	if before != rootPath {
+		p := t.paths[before]
+		return &p.next, &p.otherNext
+	}
+	p := t.paths[parent]
+	return &p.first, &p.otherFirst
+}
+
+// met makes a path the latest guess, and that the other one.
+func met(latest, other **path, p *path) {
+	if p != *latest {
+		*latest, *other = p, *latest
+	}
+}
+
+// guessOther returns the second best guess if JSON begins with its name and a colon, otherwise nil.
+func (t *pathTable) guessOther(parent, before uint32, json []byte) *path {
+	latest, other := t.guesses(parent, before)
+	p := *other
 	if len(json) < chunkSize {
-		return rootPath
+		return nil
 	}
 	for i, mask := range nameMasks[int(p.quotedSize)%len(nameMasks)] {
 		if (word((*[chunkSize]byte)(json), i)^p.quoted[i])&mask != 0 {
-			return rootPath
+			return nil
 		}
 	}
-	g.met(g.other)
-	return g.latest
+	met(latest, other, p)
+	return p
 }
 
 // nameChunk is the beginning of a name as JSON, in quotes and with the colon behind it: all of most names.
@@ -253,9 +264,8 @@ func quote(name []byte) (chunk nameChunk, size uint8) {
 
 // child returns the path that a name leads to from parent; before is the path of the member in front, rootPath if there is none.
 func (t *pathTable) child(parent, before uint32, name []byte) uint32 {
-	at := t.find(parent, *t.guess(parent, before), name)
-	t.guess(parent, before).met(at)
-	return at
+	latest, other := t.guesses(parent, before)
+	return t.find(parent, latest, other, name)
 }
 
 // item is child for a name of a name/value list: the first one is guessed apart from the members of the list's elements.
@@ -263,16 +273,16 @@ func (t *pathTable) item(list, before uint32, name []byte) uint32 {
 	if before != rootPath {
 		return t.child(list, before, name)
 	}
-	at := t.find(list, t.paths[list].item, name)
-	t.paths[list].item.met(at)
-	return at
+	p := t.paths[list]
+	return t.find(list, &p.item, &p.otherItem, name)
 }
 
-// find returns the path that a name leads to from parent.
-func (t *pathTable) find(parent uint32, g guess, name []byte) uint32 {
-	for _, at := range [...]uint32{g.latest, g.other} {
-		if at != rootPath && string(t.name(at)) == string(name) {
-			return at
+// find returns the path that a name leads to from parent, and makes it the latest guess.
+func (t *pathTable) find(parent uint32, latest, other **path, name []byte) uint32 {
+	for _, p := range [...]*path{*latest, *other} {
+		if p.at != rootPath && string(t.texts[p.name:p.nameEnd]) == string(name) {
+			met(latest, other, p)
+			return p.at
 		}
 	}
 	const odd = 0x9e3779b1 // spreads the children of different paths that have the same name
@@ -284,14 +294,16 @@ func (t *pathTable) find(parent uint32, g guess, name []byte) uint32 {
 		at = t.add(parent, name)
 		t.children.add(hash, at)
 	}
+	met(latest, other, t.paths[at])
 	return at
 }
 
 // add adds the path that a name leads to from parent.
 func (t *pathTable) add(parent uint32, name []byte) uint32 {
 	at := uint32(len(t.paths))
-	up := &t.paths[parent]
-	p := path{parent: parent, depth: up.depth + 1, length: up.length + uint32(len(name))}
+	up := t.paths[parent]
+	p := &path{at: at, parent: parent, depth: up.depth + 1, length: up.length + uint32(len(name))}
+	p.guessNothing(t.paths[rootPath])
 	if up.depth > 0 {
 		p.length++
 	}
@@ -303,15 +315,14 @@ func (t *pathTable) add(parent uint32, name []byte) uint32 {
 	p.nameEnd = uint32(len(t.texts))
 	t.paths = append(t.paths, p)
 
-	added := &t.paths[at]
 	if p.depth == 1 {
-		added.top = topMemberOf(name)
+		p.top = topMemberOf(name)
 		if p.length <= MaxKeyBytes {
-			added.stable = schema.StableType(t.flatKey(at))
+			p.stable = schema.StableType(t.flatKey(at))
 		}
 	}
 	if int(p.length) <= t.longest {
-		_, added.expand = t.expand[string(t.flatKey(at))]
+		_, p.expand = t.expand[string(t.flatKey(at))]
 	}
 	return at
 }
@@ -332,7 +343,7 @@ func (t *pathTable) findOwner(at uint32) uint32 {
 		owner = at
 		t.owners.add(hash, at)
 		_, reserved := t.reserved[string(key)]
-		p := &t.paths[at]
+		p := t.paths[at]
 		p.outside = reserved || len(key) > MaxKeyBytes
 		if encoded := t.encodedKey(at); len(encoded) <= keyChunk {
 			p.chunkSize = uint8(copy(p.chunk[:], encoded))

@@ -119,38 +119,33 @@ func (t *tape) parse(source []byte, i int, at uint32) (end int, ok bool) {
 func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []node, end int, ok bool) {
 	const none = ^uint32(0)
 	var (
-		open     = none             // the innermost container
-		inObject = false            // it is an object
-		before   = uint32(rootPath) // the path of its member before this one
-		guess    = uint32(rootPath) // the path that the next member probably has
-		path     = at               // of the value, of arrays also of their elements
-		paths    = t.paths.paths
+		open  = none              // the innermost container
+		place = t.paths.paths[at] // the path of the value, of arrays also of their elements; of members not yet read, of the one before
+		guess *path               // the path that the next member probably has; nil outside objects
 	)
 	text = text[:len(text):len(text)]
 	for {
 		// A value begins at i, in an object its name.
 		name := 0
-		if inObject {
-			name = i + 1
+		if guess != nil {
+			before := place.at
+			name, place = i+1, guess
 			// There is no branch for the size of a name: that varies, and a wrongly predicted branch costs more than to compare some
 			// bytes for nothing.
 			size, different := 0, uint64(1)
 			if i+chunkSize < len(text) {
-				p, chunk := &paths[guess], (*[chunkSize]byte)(text[i:i+chunkSize])
-				size = int(p.quotedSize)
+				chunk := (*[chunkSize]byte)(text[i : i+chunkSize])
+				size = int(guess.quotedSize)
 				mask := &nameMasks[size%len(nameMasks)]
-				different = (word(chunk, 0)^p.quoted[0])&mask[0] | (word(chunk, 1)^p.quoted[1])&mask[1] |
-					(word(chunk, 2)^p.quoted[2])&mask[2] | (word(chunk, 3)^p.quoted[3])&mask[3]
+				different = (word(chunk, 0)^guess.quoted[0])&mask[0] | (word(chunk, 1)^guess.quoted[1])&mask[1] |
+					(word(chunk, 2)^guess.quoted[2])&mask[2] | (word(chunk, 3)^guess.quoted[3])&mask[3]
 			}
-			if path = guess; different == 0 {
+			if different == 0 {
 				i += size
-			} else {
-				if name, i, path, ok = t.readName(text, i, nodes[open].path, before); !ok {
-					return nodes, i, false
-				}
-				paths = t.paths.paths
+			} else if name, i, place, ok = t.readName(text, i, nodes[open].path, before); !ok {
+				return nodes, i, false
 			}
-			before = path
+			guess = place.next
 		}
 		if uint(i) >= uint(len(text)) || text[i] <= ' ' {
 			if i = t.skipSpaces(text, i); i >= len(text) {
@@ -164,7 +159,7 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 		}
 		nodes = nodes[:index+1]
 		n := &nodes[index]
-		n.name, n.path = uint32(name), path
+		n.name, n.path = uint32(name), place.at
 		n.next = uint32(index + 1)
 		switch c := text[i]; c {
 		case '"':
@@ -187,7 +182,7 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			}
 			n.off, n.end = uint32(begin), uint32(i)
 			i++
-			if !inObject && open != none {
+			if guess == nil && open != none {
 				nodes[open].flags &^= flagEmpty
 			}
 		case '{', '[':
@@ -201,11 +196,12 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 				n.end = uint32(i)
 				break
 			}
-			if inObject = c == '{'; inObject {
-				n.flags = 0 // an array is empty until something is in it
-			}
 			n.next = open // its parent, until it is closed
-			open, before, guess = uint32(index), rootPath, paths[path].first.latest
+			open, guess = uint32(index), nil
+			if c == '{' {
+				n.flags = 0 // an array is empty until something is in it
+				place, guess = t.paths.paths[rootPath], place.first
+			}
 			continue
 		default:
 			kind, end, ok := skipAtom(text, i)
@@ -215,13 +211,11 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			n.off, n.end = uint32(i), uint32(end)
 			n.kind, n.flags = kind, 0
 			i = end
-			if !inObject && open != none && (kind != kindNull || t.nullsIn) {
+			if guess == nil && open != none && (kind != kindNull || t.nullsIn) {
 				nodes[open].flags &^= flagEmpty
 			}
 		}
-		if inObject {
-			guess = paths[path].next.latest
-		} else if open == none {
+		if guess == nil && open == none {
 			return nodes, i, true
 		}
 
@@ -234,12 +228,12 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			}
 			c := text[i]
 			if c == ',' {
-				if i++; inObject && i < len(text) && text[i] <= ' ' {
+				if i++; guess != nil && i < len(text) && text[i] <= ' ' {
 					i = t.skipSpaces(text, i)
 				}
 				break
 			}
-			if inObject && c != '}' || !inObject && c != ']' {
+			if guess != nil && c != '}' || guess == nil && c != ']' {
 				return nodes, i, false
 			}
 			i++
@@ -251,13 +245,11 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 			}
 			open = parent
 			p := &nodes[parent]
-			if inObject = p.kind == kindObject; inObject {
-				before, guess = n.path, paths[n.path].next.latest
-			} else {
-				path = p.path
-				if n.flags&flagEmpty == 0 {
-					p.flags &^= flagEmpty
-				}
+			place = t.paths.paths[n.path] // of elements that of their array
+			if guess = nil; p.kind == kindObject {
+				guess = place.next
+			} else if n.flags&flagEmpty == 0 {
+				p.flags &^= flagEmpty
 			}
 		}
 	}
@@ -265,28 +257,28 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 
 // readName reads the name of an object's member, white space aside, and the colon behind it. begin is the index behind the quote
 // before it; end the one behind the colon, or, when it is not ok, where it goes wrong.
-func (t *tape) readName(text []byte, i int, at, before uint32) (begin, end int, path uint32, ok bool) {
+func (t *tape) readName(text []byte, i int, at, before uint32) (begin, end int, place *path, ok bool) {
 	if i = t.skipSpace(text, i); i >= len(text) || text[i] != '"' {
-		return 0, i, 0, false
+		return 0, i, nil, false
 	}
 	begin = i + 1
-	if path = t.paths.guessOther(at, before, text[i:]); path != rootPath {
-		return begin, i + int(t.paths.paths[path].quotedSize), path, true
+	if place = t.paths.guessOther(at, before, text[i:]); place != nil {
+		return begin, i + int(place.quotedSize), place, true
 	}
 	end, f, ok := skipString(text, begin)
 	if !ok {
-		return 0, end, 0, false
+		return 0, end, nil, false
 	}
 	name := text[begin:end]
 	if f != 0 {
 		t.names = appendDecoded(t.names[:0], name)
 		name = t.names
 	}
-	path = t.paths.child(at, before, name)
+	place = t.paths.paths[t.paths.child(at, before, name)]
 	if i = t.skipSpace(text, end+1); i >= len(text) || text[i] != ':' {
-		return 0, i, 0, false
+		return 0, i, nil, false
 	}
-	return begin, i + 1, path, true
+	return begin, i + 1, place, true
 }
 
 // skipAtom returns the index behind the number or literal that begins at i.
