@@ -187,19 +187,26 @@ func appendChunk(dst, source []byte, begin, end uint32) []byte {
 	}
 	at := len(dst)
 	dst = dst[:at+maxShortHeader+textChunk]
-	at += putShortHeader((*[maxShortHeader]byte)(dst[at:at+maxShortHeader]), size)
+	header := &shortHeaders[size]
+	*(*[maxShortHeader]byte)(dst[at:]) = header.bytes
+	at += int(header.size)
 	*(*[textChunk]byte)(dst[at:]) = [textChunk]byte(source[begin:])
 	return dst[:at+size]
 }
 
-// putShortHeader puts what stands before a msgpack string of at most 255 bytes and returns its length. What it puts behind that
-// is to be overwritten: that is cheaper than a branch, which is predicted wrongly as often as not.
-func putShortHeader(to *[maxShortHeader]byte, size int) int {
-	long := (maxFixstr - size) >> 63 // all ones if the string is longer than a fixstr, else 0
-	to[0] = byte((fixstr|size)&^long | str8&long)
-	to[1] = byte(size)
-	return 1 - long
+// shortHeader is what stands before a string of at most textChunk bytes. It is looked up, not made: a branch for its length is
+// predicted wrongly as often as not.
+type shortHeader struct {
+	bytes [maxShortHeader]byte // of a header of one byte the second is to be overwritten
+	size  uint16
 }
+
+var shortHeaders = func() (headers [textChunk + 1]shortHeader) {
+	for n := range headers {
+		headers[n].size = uint16(copy(headers[n].bytes[:], appendStringHeader(nil, n)))
+	}
+	return headers
+}()
 
 // appendOverflow appends the keys that were not admitted as the text of one JSON object.
 func (e *Encoder) appendOverflow(dst []byte) []byte {

@@ -162,21 +162,30 @@ func (f *flattener) flattenMoved(i, at uint32, level int) {
 // writeRun writes members of an object from node i on as long as they are scalars that give a key of their own, as most do. It
 // returns the first that does not, or end. It does what flatten and add would do.
 func (f *flattener) writeRun(i, end uint32) uint32 {
-	const room = keyChunk + maxShortHeader + textChunk
-	dst, nodes, paths, record := f.dst, f.nodes, f.paths.paths, f.record
-	left := f.maxKeys - f.admitted
-	for ; i < end; i++ {
-		n := &nodes[i]
-		if n.kind == kindNull && !f.nullsIn {
-			continue
-		}
-		p := paths[n.path]
-		if !p.takes(n) || p.record == f.number || left == 0 {
+	const (
+		keySizes    = 64 // powers of two above keyChunk and maxShortHeader: so the compiler sees that each part of a pair has room
+		headerSizes = 4
+		room        = keySizes + headerSizes + textChunk
+	)
+	dst, record := f.dst, f.record[:len(f.record):len(f.record)]
+	run := f.nodes[i:][:min(int(end-i), f.maxKeys-f.admitted)]
+	for k := range run {
+		n := &run[k]
+		p := f.paths.paths[n.path]
+		if !p.takes(n) {
+			if n.kind == kindNull && !f.nullsIn {
+				continue
+			}
+			run = run[:k]
 			break
 		}
-		left--
+		if p.record == f.number {
+			run = run[:k]
+			break
+		}
+		f.admitted++
 		p.record, p.index = f.number, writtenKey
-		f.top[p.top] = i
+		f.top[p.top] = i + uint32(k)
 
 		at := len(dst)
 		if cap(dst)-at < room {
@@ -184,18 +193,20 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 		}
 		out := (*[room]byte)(dst[at : at+room])
 		*(*[keyChunk]byte)(out[:]) = p.chunk
-		size := uint32(p.chunkSize) % (keyChunk + 1)
-		if text := n.end - n.off; n.kind == kindString && n.flags == 0 && text <= textChunk && int(n.off)+textChunk <= len(record) {
-			size += uint32(putShortHeader((*[maxShortHeader]byte)(out[size:size+maxShortHeader]), int(text)))
-			*(*[textChunk]byte)(out[size:]) = [textChunk]byte(record[n.off : n.off+textChunk])
-			dst = dst[:at+int(size+text)]
+		size := int(p.chunkSize) % keySizes
+		off, text := int(n.off), int(n.end-n.off)
+		if n.kind == kindString && n.flags == 0 && text <= textChunk && off+textChunk <= len(record) {
+			header := &shortHeaders[text]
+			*(*[maxShortHeader]byte)(out[size:]) = header.bytes
+			size += int(header.size) % headerSizes
+			*(*[textChunk]byte)(out[size:]) = [textChunk]byte(record[off : off+textChunk])
+			dst = dst[:at+size+text]
 			continue
 		}
-		dst = f.appendScalar(dst[:at+int(size)], i)
+		dst = f.appendScalar(dst[:at+size], i+uint32(k))
 	}
-	f.admitted = f.maxKeys - left
 	f.dst = dst
-	return i
+	return i + uint32(len(run))
 }
 
 // writeLone does for one value what writeRun does.

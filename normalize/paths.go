@@ -140,7 +140,8 @@ func loneKinds(stable schema.Type) kindSet {
 
 // takes tells whether a path is an owner that takes a value as it is.
 func (p *path) takes(n *node) bool {
-	return p.lone>>n.kind&1 != 0
+	const kinds = 16 // bits of a kindSet
+	return p.lone>>(n.kind%kinds)&1 != 0
 }
 
 // appendKey appends the flat key of an owner as msgpack. It uses the capacity of dst behind that.
