@@ -188,7 +188,7 @@ func (p *namePairs) appendTo(to *event, value int64) {
 type categoryPairs struct {
 	key   string
 	seed  maphash.Seed
-	slots [128]struct {
+	slots [256]struct {
 		recordType          int64
 		workload, operation []byte
 		pairs               []byte // as msgpack; empty in a free slot

@@ -168,6 +168,12 @@ func appendStringHeader(dst []byte, n int) []byte {
 // textChunk is how many bytes of a string are copied at once: more than most have. A copy of a fixed size is a few instructions.
 const textChunk = 64
 
+// copyChunk copies by way of a variable: from memory to memory, which might overlap, the compiler would call a function.
+func copyChunk(to, from *[textChunk]byte) {
+	chunk := *from
+	*to = chunk
+}
+
 // appendStringNode appends the value of a string. It uses the capacity of dst behind that.
 func (f *flattener) appendStringNode(dst []byte, i uint32) []byte {
 	n := &f.nodes[i]
@@ -190,7 +196,7 @@ func appendChunk(dst, source []byte, begin, end uint32) []byte {
 	header := &shortHeaders[size]
 	*(*[maxShortHeader]byte)(dst[at:]) = header.bytes
 	at += int(header.size)
-	*(*[textChunk]byte)(dst[at:]) = [textChunk]byte(source[begin:])
+	copyChunk((*[textChunk]byte)(dst[at:]), (*[textChunk]byte)(source[begin:]))
 	return dst[:at+size]
 }
 

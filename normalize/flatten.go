@@ -199,7 +199,7 @@ func (f *flattener) writeRun(i, end uint32) uint32 {
 			header := &shortHeaders[text]
 			*(*[maxShortHeader]byte)(out[size:]) = header.bytes
 			size += int(header.size) % headerSizes
-			*(*[textChunk]byte)(out[size:]) = [textChunk]byte(record[off : off+textChunk])
+			copyChunk((*[textChunk]byte)(out[size:]), (*[textChunk]byte)(record[off:off+textChunk]))
 			dst = dst[:at+size+text]
 			continue
 		}
