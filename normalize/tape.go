@@ -283,8 +283,11 @@ func (t *tape) readName(text []byte, i int, at, before uint32) (begin, end int, 
 
 // skipAtom returns the index behind the number or literal that begins at i.
 func skipAtom(text []byte, i int) (k kind, end int, ok bool) {
-	if c := text[i]; c != '-' && (c < '0' || '9' < c) {
+	switch c := text[i]; {
+	case c != '-' && (c < '0' || '9' < c):
 		return skipLiteral(text, i)
+	case c != '-' && i+1 < len(text) && (text[i+1] == ',' || text[i+1] == '}'): // most numbers
+		return kindShort, i + 1, true
 	}
 	end, integer, ok := skipNumber(text, i)
 	switch {
