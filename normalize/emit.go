@@ -71,7 +71,7 @@ func (f *flattener) typeOf(v value) valueType {
 
 // mixed tells whether the values of a key are of more than one type, so that all of them are to be written as strings.
 func (f *flattener) mixed(k *key) bool {
-	if k.types&(k.types-1) == 0 { // mostly: it is one
+	if k.types&(k.types-1) == 0 { // mostly: they are of one
 		return false
 	}
 	common := typeNil

@@ -31,7 +31,7 @@ const chunkSize = 32
 
 func word(chunk *[chunkSize]byte, i int) uint64 { return binary.LittleEndian.Uint64(chunk[8*i:]) }
 
-// twoStops returns a bit for each byte of two words, of which the lowest one set is that of the first byte that is not plain text.
+// twoStops returns a bit for each byte of two words, of which the lowest one set is that of the first byte that is not plain ASCII text.
 func twoStops(a, b uint64) uint32 {
 	return uint32(byteMask(stopsOrHigh(a)) | byteMask(stopsOrHigh(b))<<8)
 }

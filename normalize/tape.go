@@ -120,10 +120,10 @@ func (t *tape) appendNodes(nodes []node, text []byte, i int, at uint32) (_ []nod
 	const none = ^uint32(0)
 	var (
 		open  = none              // the innermost container
-		place = t.paths.paths[at] // the path of the value, of arrays also of their elements; of members not yet read, of the one before
+		place = t.paths.paths[at] // the path of what was read last, and of the elements of an array; the root in front of a first member
 		guess *path               // the path that the next member probably has; nil outside objects
 	)
-	text = text[:len(text):len(text)]
+	text = text[:len(text):len(text)] // so that the compiler checks slices against one limit, not two
 	for {
 		// A value begins at i, in an object its name.
 		name := 0
@@ -283,10 +283,11 @@ func (t *tape) readName(text []byte, i int, at, before uint32) (begin, end int, 
 
 // skipAtom returns the index behind the number or literal that begins at i.
 func skipAtom(text []byte, i int) (k kind, end int, ok bool) {
-	switch c := text[i]; {
-	case c != '-' && (c < '0' || '9' < c):
+	isDigit := '0' <= text[i] && text[i] <= '9'
+	switch {
+	case !isDigit && text[i] != '-':
 		return skipLiteral(text, i)
-	case c != '-' && i+1 < len(text) && (text[i+1] == ',' || text[i+1] == '}'): // most numbers
+	case isDigit && i+1 < len(text) && (text[i+1] == ',' || text[i+1] == '}'): // most numbers
 		return kindShort, i + 1, true
 	}
 	end, integer, ok := skipNumber(text, i)
