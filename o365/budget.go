@@ -144,6 +144,9 @@ func (b *budget) throttled(sent time.Time, retryAfter time.Duration) {
 		b.hold = min(max(2*b.hold, firstHold), maxHold)
 		if length == 0 {
 			length = b.hold
+			if room := b.room(now); room > 0 {
+				length = min(length, max(room, firstHold))
+			}
 		}
 	}
 	if length == 0 {
@@ -154,6 +157,17 @@ func (b *budget) throttled(sent time.Time, retryAfter time.Duration) {
 	if until.After(b.heldUntil) {
 		b.heldUntil = until
 	}
+}
+
+// room is when the oldest call of the last minute will no longer be one; 0 if there was none. b.mu is held.
+func (b *budget) room(now time.Time) (in time.Duration) {
+	for _, s := range b.answered {
+		leaves := time.Unix(s.second+1, 0).Add(quotaWindow).Sub(now)
+		if leaves > 0 && (in == 0 || leaves < in) {
+			in = leaves
+		}
+	}
+	return in
 }
 
 // slow sets the rate for the time after a hold. b.mu is held.

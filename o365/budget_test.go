@@ -215,7 +215,7 @@ func TestBudgetFindsTheQuota(t *testing.T) {
 		workers  = 8
 		duration = 30 * time.Minute
 		share    = 0.9
-		refusals = 0.02
+		refusals = 0.03
 	)
 	for _, perMinute := range []int{allowed, 3 * allowed / 2, 50 * allowed} {
 		for _, fixed := range []bool{false, true} {

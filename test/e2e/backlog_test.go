@@ -30,8 +30,8 @@ func TestBacklog(t *testing.T) {
 	out, db := filepath.Join(dir, "out"), filepath.Join(dir, "office365.db")
 	h := startTestHost(t, []keys{stanza(serve(t, tn), dir, keys{"db": db, "workers": strconv.Itoa(workers), "notices": "off"})},
 		"--interval-ms", "100", "--output", out)
-	begun := time.Now()
-	until(t, "all records", func() bool { return h.Stats().Records >= int64(offered(tn)) })
+	begun, records := time.Now(), int64(offered(tn))
+	until(t, "all records", func() bool { return h.Stats().Records >= records })
 	took := time.Since(begun)
 	// Known blobs are listed on: those of the last hour each second.
 	listings := tn.Account().Calls[tenant.ListContent]
