@@ -65,6 +65,7 @@ type world struct {
 	log       bytes.Buffer
 	delivered map[string]int // by o365_id
 	notices   map[string]int // by kind
+	gaps      []time.Time    // where those announced begin
 	unread    int            // records with o365_error
 }
 
@@ -122,6 +123,13 @@ func (w *world) take(c *collector.Collector) bool {
 		switch {
 		case e.Notice() != "":
 			w.notices[e.Notice()]++
+			if from, ok := e.Body["o365_notice_from"].(string); ok && e.Notice() == "gap" {
+				begin, err := time.Parse(time.RFC3339, from)
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				w.gaps = append(w.gaps, begin)
+			}
 		case e.Body["o365_error"] != nil:
 			w.unread++
 		default:
