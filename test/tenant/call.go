@@ -52,7 +52,7 @@ func (t *Tenant) serve(tenants []*Tenant, w http.ResponseWriter, r *http.Request
 		t.account.end(c)
 	}()
 
-	if !c.wait(t.config.Latency+c.plan.latency) || c.plan.hang && !c.leave() {
+	if !c.wait(t.config.Latency+c.plan.latency) || c.plan.hang && !c.leave() || c.plan.until != nil && !c.released() {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header()["Date"] = []string{t.Now().UTC().Format(http.TimeFormat)} // kept by net/http's server
@@ -129,6 +129,16 @@ func (c *call) wait(d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-c.r.Context().Done():
+		return false
+	}
+}
+
+// released waits until the plan says so, unless the client leaves before.
+func (c *call) released() bool {
+	select {
+	case <-c.plan.until:
 		return true
 	case <-c.r.Context().Done():
 		return false

@@ -15,6 +15,7 @@ type Fault struct {
 	ContentType string    // empty: any
 	ContentID   string    // of a FetchBlob; empty: any
 	Page        int       // of a ListContent, from 1; 0: any
+	Covers      time.Time // a ListContent whose window holds that moment; zero: any
 	Skip        int       // so many matching calls go well first
 	Times       int       // then so many go wrong; 0: all
 	Probability float64   // of each of those to go wrong; 0: 1
@@ -37,6 +38,7 @@ type Effect func(*plan)
 type plan struct {
 	latency        time.Duration
 	hang           bool
+	until          <-chan struct{} // nil: no wait
 	answer         func(http.ResponseWriter)
 	breakage       breakage
 	breakAfter     int64
@@ -75,7 +77,8 @@ func (t *Tenant) planFor(c *call) plan {
 	for _, in := range t.faults {
 		f := in.fault
 		if f.Operation != "" && f.Operation != c.op || f.ContentType != "" && f.ContentType != c.contentType ||
-			f.ContentID != "" && f.ContentID != c.contentID || f.Page != 0 && f.Page != c.page {
+			f.ContentID != "" && f.ContentID != c.contentID || f.Page != 0 && f.Page != c.page ||
+			!f.Covers.IsZero() && !c.covers(f.Covers) {
 			continue
 		}
 		if in.matched++; in.matched <= f.Skip || f.Times > 0 && in.hits >= f.Times {
@@ -90,6 +93,13 @@ func (t *Tenant) planFor(c *call) plan {
 		}
 	}
 	return p
+}
+
+// covers reports whether the call lists a window that holds that moment.
+func (c *call) covers(moment time.Time) bool {
+	start, ok := parseTime(c.query.Get("starttime"))
+	end, alsoOK := parseTime(c.query.Get("endtime"))
+	return c.op == ListContent && ok && alsoOK && !moment.Before(start) && moment.Before(end)
 }
 
 // roll is true with the given probability. t.mu is held.
@@ -107,6 +117,9 @@ func Latency(d time.Duration) Effect { return func(p *plan) { p.latency += d } }
 
 // Hang sends nothing until the client leaves.
 func Hang() Effect { return func(p *plan) { p.hang = true } }
+
+// Until holds the answer back until done is closed, or the client leaves.
+func Until(done <-chan struct{}) Effect { return func(p *plan) { p.until = done } }
 
 // Answer answers with a status and a body: JSON, HTML, or nothing.
 func Answer(status int, body string) Effect {

@@ -80,6 +80,8 @@ func TestFaultsHitTheCallsTheyName(t *testing.T) {
 		{"a certain probability", tenant.Fault{Probability: 1}, "xxxxx"},
 		{"a page", tenant.Fault{Page: 1}, "xx..."},
 		{"another page", tenant.Fault{Page: 2}, "....."},
+		{"a window with its first moment", tenant.Fault{Covers: created}, "xx..."},
+		{"not a window with its end", tenant.Fault{Covers: created.Add(time.Second)}, "....."},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -225,6 +227,26 @@ func TestHangsEndWhenTheClientLeaves(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestAnAnswerIsHeldBackUntilReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := inMemory(t, subscribed(tenant.Config{})).login()
+		release, answered := make(chan struct{}), make(chan struct{})
+		c.tenant.Inject(tenant.Fault{Operation: tenant.ListSubscriptions}, tenant.Until(release))
+		go func() {
+			defer close(answered)
+			c.get("subscriptions/list").is(200, "")
+		}()
+		synctest.Wait()
+		select {
+		case <-answered:
+			t.Error("answered before")
+		default:
+		}
+		close(release)
+		<-answered
+	})
 }
 
 func TestHangsTakeNoTimeInABubble(t *testing.T) {
