@@ -141,6 +141,8 @@ void stats_data_arrived(void);
 bool stats_may_call(void);
 bool stats_calls_done(void);
 void stats_called(long long ns);
+/* stats_waiting notes a batch that came into a ring, or left it. */
+void stats_waiting(int change);
 void stats_print(FILE *out);
 
 /* ---- proxy.c: the library ---- */

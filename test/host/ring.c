@@ -23,6 +23,7 @@ static bool put(struct ring *ring, struct batch batch)
     room = ring->count < RING_ENTRIES;
     if (room) {
         ring->entries[(ring->first + ring->count++) % RING_ENTRIES] = batch;
+        stats_waiting(1);
     }
     pthread_mutex_unlock(&ring->lock);
     return room;
@@ -38,6 +39,7 @@ static bool get(struct ring *ring, struct batch *batch)
         *batch = ring->entries[ring->first];
         ring->first = (ring->first + 1) % RING_ENTRIES;
         ring->count--;
+        stats_waiting(-1);
     }
     pthread_mutex_unlock(&ring->lock);
     return any;

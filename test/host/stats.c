@@ -7,6 +7,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct stats stats;
 static _Atomic long long last_data_ns;
 static atomic_long calls;
+static atomic_long waiting; /* batches in the rings */
 
 static long long *durations; /* of callbacks, ns; guarded by lock */
 static size_t duration_count, duration_room;
@@ -44,6 +45,11 @@ bool stats_may_call(void)
 bool stats_calls_done(void)
 {
     return options.callbacks > 0 && calls >= options.callbacks;
+}
+
+void stats_waiting(int change)
+{
+    waiting += change;
 }
 
 void stats_called(long long ns)
@@ -88,13 +94,13 @@ void stats_print(FILE *out)
     }
     fprintf(out,
             "{\"callbacks\":%zu,\"batches\":%ld,\"records\":%ld,\"bytes\":%ld,\"invalid\":%ld,"
-            "\"lost_batches\":%ld,\"lost_records\":%ld,"
+            "\"waiting_batches\":%ld,\"lost_batches\":%ld,\"lost_records\":%ld,"
             "\"unfreed_blocks\":%zu,\"unfreed_bytes\":%zu,\"not_malloced\":%ld,"
             "\"live_blocks\":%zu,\"live_bytes\":%zu,"
             "\"callback_us\":{\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f},\"exit_ms\":%.1f,"
             "\"stray_log_lines\":%ld,\"stray_queries\":%ld,\"canaries_ok\":%s}\n",
             duration_count, stats.batches, stats.records, stats.bytes, stats.invalid,
-            stats.lost_batches, stats.lost_records,
+            waiting, stats.lost_batches, stats.lost_records,
             use.handed_blocks, use.handed_bytes, stats.not_malloced,
             use.blocks, use.bytes,
             percentile(0.50), percentile(0.99), percentile(1), stats.exit_ms,

@@ -265,7 +265,9 @@ func TestRingOfAPausedInputIsLostAtExit(t *testing.T) {
 	h.Send("pause 0")
 	h.WaitForLog("Pause", 1)
 	paused := h.Stats()
-	h.WaitForStats(func(s hosttest.Stats) bool { return s.Callbacks >= paused.Callbacks+10 })
+	h.WaitForStats(func(s hosttest.Stats) bool {
+		return s.Callbacks >= paused.Callbacks+10 && s.WaitingBatches >= paused.WaitingBatches+9
+	})
 	r := h.Stop()
 	if r.Stats.LostBatches < 9 || r.Stats.LostRecords != r.Stats.LostBatches || r.Stats.Batches+r.Stats.LostBatches != r.Stats.Callbacks {
 		t.Errorf("%+v", r.Stats)

@@ -23,7 +23,8 @@ const Patience = 30 * time.Second
 type Stats struct {
 	Callbacks, Batches, Records, Bytes int64
 	Invalid                            int64                           // batches with a bad event
-	LostBatches                        int64                           `json:"lost_batches"` // never left the ring
+	WaitingBatches                     int64                           `json:"waiting_batches"` // in the ring
+	LostBatches                        int64                           `json:"lost_batches"`    // never left the ring
 	LostRecords                        int64                           `json:"lost_records"`
 	UnfreedBlocks                      int64                           `json:"unfreed_blocks"` // handed over as data, and not freed
 	UnfreedBytes                       int64                           `json:"unfreed_bytes"`
