@@ -2,6 +2,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,6 +54,15 @@ func Decode(b []byte) (events []Event, err error) {
 
 // Next reads the first event of b, and returns what follows it.
 func Next(b []byte) (e Event, rest []byte, err error) {
+	return next(b, func([]byte) bool { return true })
+}
+
+// NextAdded is Next without those members of the body that the plugin has not added, in a fraction of the time.
+func NextAdded(b []byte) (e Event, rest []byte, err error) {
+	return next(b, func(key []byte) bool { return bytes.HasPrefix(key, []byte("o365_")) })
+}
+
+func next(b []byte, wanted func(key []byte) bool) (e Event, rest []byte, err error) {
 	for range 2 { // the event, its header
 		var n uint32
 		if n, b, err = msgp.ReadArrayHeaderBytes(b); err != nil {
@@ -77,6 +87,23 @@ func Next(b []byte) (e Event, rest []byte, err error) {
 	if n != 0 {
 		return e, b, errors.New("the metadata is not empty")
 	}
-	e.Body, b, err = msgp.ReadMapStrIntfBytes(b, nil)
-	return e, b, err
+	if n, b, err = msgp.ReadMapHeaderBytes(b); err != nil {
+		return e, b, err
+	}
+	e.Body = map[string]any{}
+	for range n {
+		var key []byte
+		if key, b, err = msgp.ReadStringZC(b); err != nil {
+			return e, b, err
+		}
+		if !wanted(key) {
+			b, err = msgp.Skip(b)
+		} else {
+			e.Body[string(key)], b, err = msgp.ReadIntfBytes(b)
+		}
+		if err != nil {
+			return e, b, err
+		}
+	}
+	return e, b, nil
 }
