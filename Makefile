@@ -1,6 +1,7 @@
 # make build   bin/in_office365.so, the plugin
 # make demo    the plugin at work against an emulated tenant, no account needed
 # make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH)
+# make faults  22 faults that lose or repeat data in collectors, one at a time, and a table of what became of the records
 # make bench   the record path against the obvious way and against parsers; ARGS=-all for every family of records
 # make bench-pipe   CPU time and memory of the whole pipe, in a real Fluent Bit where one is found; ARGS=-quick for a first look
 # make lint    golangci-lint and govulncheck, fetched on demand
@@ -19,7 +20,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench bench-pipe lint generate clean
+.PHONY: build demo test faults bench bench-pipe lint generate clean
 
 build: bin/in_office365.so
 
@@ -51,6 +52,10 @@ ifeq ($(FLUENT_BIT),)
 	@echo '*** SKIPPED: the end-to-end tests in a real Fluent Bit, as none was found.'
 	@echo '*** Install Fluent Bit, or set FLUENT_BIT_BINARY to its path, and run make test again.'
 endif
+
+# Without a package to name, go test shows what the test prints.
+faults:
+	@cd test/e2e && CGO_ENABLED=1 $(GO) test -run '^TestFaults$$'
 
 # A module of its own, so that the parsers compared with are none of the plugin's.
 bench:
