@@ -2,6 +2,7 @@
 # make demo    the plugin at work against an emulated tenant, no account needed
 # make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH)
 # make faults  22 faults that lose or repeat data in collectors, one at a time, and a table of what became of the records
+# make crash   kill -9 at random moments over one backlog, N=100 times, and once more with a tenant that fails; in a real Fluent Bit where one is found
 # make bench   the record path against the obvious way and against parsers; ARGS=-all for every family of records
 # make bench-pipe   CPU time and memory of the whole pipe, in a real Fluent Bit where one is found; ARGS=-quick for a first look
 # make lint    golangci-lint and govulncheck, fetched on demand
@@ -20,7 +21,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test faults bench bench-pipe lint generate clean
+.PHONY: build demo test faults crash throttled backlog bench bench-pipe lint generate clean
 
 build: bin/in_office365.so
 
@@ -56,6 +57,11 @@ endif
 # Without a package to name, go test shows what the test prints.
 faults:
 	@cd test/e2e && CGO_ENABLED=1 $(GO) test -run '^TestFaults$$'
+
+N ?= 100
+crash:
+	@$(if $(FLUENT_BIT),,echo '*** No Fluent Bit found: in the minimal host, where there is no storage behind the hand-over.')
+	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 2h -run '^TestCrash$$/^$(if $(FLUENT_BIT),Fluent_Bit,minimal_host)$$' -kills $(N) $(ARGS)
 
 # A module of its own, so that the parsers compared with are none of the plugin's.
 bench:
