@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -66,6 +67,9 @@ func (e *Entry) decode(id, b []byte) error {
 	}
 	e.Created, e.Expires, e.NotBefore = fromMilli(n[0]), fromMilli(n[1]), fromMilli(n[2])
 	e.Tries, e.Settled = int(n[3]), n[4]
+	if bytes.IndexByte(b, 0) >= 0 { // part of the file is filled with zeros
+		return errFormat
+	}
 	e.URI = string(b)
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,8 +21,6 @@ import (
 const (
 	// lockTimeout is how long Open waits for another holder of the file: long enough for one that is just closing it.
 	lockTimeout = 500 * time.Millisecond
-	// smallestEntry is the least that an entry takes in the file: bbolt's element of a leaf page.
-	smallestEntry = 16
 	// MaxUnwritten is how many blobs may wait in memory for a disk that takes nothing; then Add refuses more.
 	MaxUnwritten = 50_000
 )
@@ -75,87 +72,6 @@ func Open(path string) (*Ledger, error) {
 		return nil, openError(path, err)
 	}
 	return l, nil
-}
-
-// check reads the whole file before it is trusted. bbolt maps the file into memory, so a page beyond a truncated end would
-// end the process with SIGBUS instead of an error.
-func check(path string) (damage, err error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, openError(path, err)
-	case info.IsDir():
-		return nil, fmt.Errorf("db %q is a directory: name a file", path)
-	case info.Size() == 0:
-		return nil, nil
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			damage, err = fmt.Errorf("%v", p), nil
-		}
-	}()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
-	if err != nil {
-		if errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, fs.ErrPermission) {
-			return nil, openError(path, err)
-		}
-		return err, nil
-	}
-	defer db.Close()
-	damage = db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("%d bytes long instead of %d", info.Size(), tx.Size())
-		}
-		if err := walk(tx, info.Size()/smallestEntry); err != nil {
-			return err
-		}
-		var first error
-		for err := range tx.Check() {
-			if first == nil {
-				first = err
-			}
-		}
-		return first
-	})
-	return damage, nil
-}
-
-// walk decodes everything there is, before tx.Check, which reads pages in a goroutine of its own: a fault there could not be
-// contained. More entries than fit into the file mean pages that lead back to themselves.
-func walk(tx *bbolt.Tx, most int64) error {
-	entry := func(id, v []byte) error {
-		if most--; most < 0 {
-			return errFormat
-		}
-		var e Entry
-		return e.decode(id, v)
-	}
-	return tx.ForEach(func(_ []byte, application *bbolt.Bucket) error {
-		return application.ForEachBucket(func(contentType []byte) error {
-			stream := application.Bucket(contentType)
-			blobs, due := stream.Bucket(bucketBlobs), stream.Bucket(bucketDue)
-			if blobs == nil || due == nil {
-				return errFormat
-			}
-			var p Progress
-			if err := p.decode(stream.Get(keyProgress)); err != nil {
-				return err
-			}
-			if err := blobs.ForEach(entry); err != nil {
-				return err
-			}
-			return due.ForEach(func(k, _ []byte) error {
-				if len(k) < dueKeyPrefix {
-					return errFormat
-				}
-				return entry(dueID(k), blobs.Get(dueID(k)))
-			})
-		})
-	})
 }
 
 func openError(path string, err error) error {

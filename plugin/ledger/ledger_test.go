@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -280,6 +281,27 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 			return bytes.ReplaceAll(content, []byte("\x01\x00\x80"), []byte("\x09\x00\x80"))
 		},
 	}
+	// Where bbolt itself would read for ever, and where it would read what is not there, in a goroutine of its own.
+	for n := 2 * page; n < used; n += page {
+		const branch, firstElement = 1, 16
+		if binary.NativeEndian.Uint16(content[n+8:]) != branch {
+			continue
+		}
+		damage["branch below itself"] = func() []byte {
+			c := slices.Clone(content)
+			binary.NativeEndian.PutUint64(c[n+firstElement+8:], uint64(n/page))
+			return c
+		}
+		damage["key outside of the file"] = func() []byte {
+			c := slices.Clone(content)
+			binary.NativeEndian.PutUint32(c[n+firstElement:], 1<<31)
+			return c
+		}
+	}
+	damage["nothing"] = func() []byte { return nil }
+	if len(damage) != 8 {
+		t.Fatal("no branch page")
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 20 {
 		damage[fmt.Sprint("random bytes ", i)] = func() []byte {
@@ -318,6 +340,182 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a power cut may leave of the last transaction: any of its pages missing or zero. Either that is noticed, or everything is as it was after
+// this transaction or the one before.
+func TestPowerCut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	whole := filepath.Join(dir, "db")
+	l := open(t, whole)
+	s := l.Stream(key)
+	var states []string
+	flush := func() {
+		t.Helper()
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		states = append(states, dump(t, l))
+	}
+	var blobs []ledger.Entry
+	for i := range 150 {
+		e := entry(fmt.Sprintf("20260301%09d$audit_general$Audit_General$emea0001", i), time.Duration(i)*time.Hour)
+		if i%30 == 0 {
+			e.URI += strings.Repeat("/long", 2000) // takes pages of its own
+		}
+		blobs = append(blobs, e)
+	}
+	for some := range slices.Chunk(blobs, 50) {
+		must[int](t)(s.Add(some))
+		flush()
+	}
+	for i := 25; i < 150; i += 2 {
+		blobs[i].State = ledger.Done
+		blobs[i].URI = ""
+		s.Update(blobs[i])
+	}
+	flush()
+	if must[int](t)(s.Forget(t0.Add(-4*24*time.Hour))) == 0 {
+		t.Fatal("nothing to forget")
+	}
+	flush() // what Forget has written: there are free pages now
+	for i := range 20 {
+		blobs[i].Tries++
+		s.Update(blobs[i])
+	}
+	s.SetProgress(ledger.Progress{Origin: t0.Add(-time.Hour), Listed: t0})
+	flush()
+	l.Close()
+	content, used, page := must[[]byte](t)(os.ReadFile(whole)), usedBytes(t, whole), os.Getpagesize()
+
+	try := func(name string, mayBeWhole bool, damaged []byte) (taken bool) {
+		path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l := open(t, path)
+		defer l.Close()
+		switch {
+		case l.SetAside() != "":
+			if kept, err := os.ReadFile(l.SetAside()); err != nil || !bytes.Equal(kept, damaged) {
+				t.Errorf("%s: set aside, but not as it was: %v", name, err)
+			}
+			os.Remove(l.SetAside())
+		case !mayBeWhole:
+			t.Errorf("%s: taken for whole", name)
+		case !slices.Contains(states[len(states)-2:], dump(t, l)):
+			t.Errorf("%s: taken for whole, and what it holds never was", name)
+		}
+		s := l.Stream(key)
+		must[int](t)(s.Add(blobs))
+		if err := l.Flush(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		return l.SetAside() == ""
+	}
+	taken, free := 0, 0
+	for n := range used / page {
+		one, rest := slices.Clone(content), slices.Clone(content)
+		clear(one[n*page : (n+1)*page])
+		clear(rest[n*page:])
+		if try(fmt.Sprint("page zeroed ", n), true, one) {
+			taken++
+		}
+		if try(fmt.Sprint("zeros from ", n), true, rest) {
+			free++
+		}
+		try(fmt.Sprint("cut at ", n), false, content[:n*page])
+	}
+	t.Logf("%d pages; noticed that one was zeroed: %d times, that all from one on were: %d times, that they were missing: each time",
+		used/page, used/page-taken, used/page-free)
+	if taken > used/page*2/3 || free > taken {
+		t.Error("most of them are free: that tests nothing")
+	}
+	try("cut behind the last", true, content[:used])
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// A bit that has turned is noticed, or leaves a ledger that can be read and written: nothing panics, nothing hangs.
+func TestTurnedBits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	whole := filepath.Join(dir, "db")
+	l := open(t, whole)
+	var blobs []ledger.Entry
+	for i := range 200 {
+		blobs = append(blobs, entry(fmt.Sprintf("%04d", i), time.Duration(i)*time.Minute))
+	}
+	for some := range slices.Chunk(blobs, 50) {
+		must[int](t)(l.Stream(key).Add(some))
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	content, used, page := must[[]byte](t)(os.ReadFile(whole)), usedBytes(t, whole), os.Getpagesize()
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 0))
+	noticed, tries := 0, 0
+	for n := range used / page {
+		for i := range 12 {
+			at := n * page
+			if i < 9 {
+				at += rng.IntN(256) // the headers and the elements, where addresses are
+			} else {
+				at += rng.IntN(page)
+			}
+			damaged, bit := slices.Clone(content[:used]), byte(1)<<rng.IntN(8)
+			damaged[at] ^= bit
+			path := filepath.Join(dir, fmt.Sprint(n, "-", i))
+			if err := os.WriteFile(path, damaged, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l := open(t, path)
+			tries++
+			noticed += count(l.SetAside() != "")
+			dump(t, l)
+			must[int](t)(l.Stream(key).Add(blobs))
+			if err := l.Flush(); err != nil {
+				t.Errorf("byte %d, bit %d (seed %d): %v", at, bit, seed, err)
+			}
+			l.Close()
+			os.Remove(path)
+		}
+	}
+	t.Logf("%d of %d noticed", noticed, tries)
+}
+
+// dump is all that a ledger knows of a stream.
+func dump(t *testing.T, l *ledger.Ledger) string {
+	t.Helper()
+	var b strings.Builder
+	due, next, err := l.Stream(key).Due(t0.Add(1000*time.Hour), 1<<20, none)
+	if err != nil {
+		t.Error(err)
+	}
+	progress, err := l.Stream(key).Progress()
+	if err != nil {
+		t.Error(err)
+	}
+	fmt.Fprintln(&b, next, progress)
+	for _, e := range due {
+		fmt.Fprintf(&b, "%+v\n", e)
+	}
+	for i := range 150 {
+		e, known, err := l.Stream(key).Get(fmt.Sprintf("20260301%09d$audit_general$Audit_General$emea0001", i))
+		if err != nil {
+			t.Error(err)
+		}
+		fmt.Fprintf(&b, "%v %+v\n", known, e)
+	}
+	return b.String()
 }
 
 func usedBytes(t *testing.T, path string) (n int) {
