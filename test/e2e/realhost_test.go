@@ -1,16 +1,9 @@
 package e2e
 
 import (
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -191,56 +184,4 @@ func TestFluentBitShowsNoSecret(t *testing.T) {
 			t.Errorf("%q is shown", secret)
 		}
 	}
-}
-
-// An output that takes nothing for a while makes Fluent Bit pause the input. When it takes records again, all of them arrive.
-func TestFluentBitPausesAndResumes(t *testing.T) {
-	t.Parallel()
-	tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes()}), t.TempDir()
-	week(tn, 1, 20, 100)
-	var down atomic.Bool
-	down.Store(true)
-	var mu sync.Mutex
-	arrived := map[string]int{}
-	id := regexp.MustCompile(`"o365_id":"([^"]*)"`)
-	destination := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if down.Load() || err != nil {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, found := range id.FindAllSubmatch(body, -1) {
-			arrived[string(found[1])]++
-		}
-	}))
-	t.Cleanup(destination.Close)
-	config := configure(t, dir, map[string]keys{
-		"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"batch_size": "1M", "buffer_size": "4M"}),
-	})
-	content, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replaced := strings.NewReplacer(
-		"storage.type: filesystem", "mem_buf_limit: 2M",
-		"  flush: 1\n", "  flush: 1\n  scheduler.base: 1\n  scheduler.cap: 2\n",
-		"name: file\n", "name: http\n      format: json\n      host: 127.0.0.1\n      port: "+destination.URL[strings.LastIndexByte(destination.URL, ':')+1:]+"\n",
-		"      path: "+strconv.Quote(dir)+"\n      file: out\n", "",
-	).Replace(string(content))
-	if err := os.WriteFile(config, []byte(replaced), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f := startFluentBit(t, config)
-	until(t, "a pause", func() bool { return strings.Contains(f.log.String(), "paused (mem buf overlimit") })
-	down.Store(false)
-	until(t, "every record", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(arrived) >= offered(tn)
-	})
-	f.terminate()
-	account(t, arrived, tn)
-	contains(t, f.log.String(), "resume (mem buf overlimit")
 }
