@@ -3,6 +3,8 @@
 # make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH)
 # make faults  22 faults that lose or repeat data in collectors, one at a time, and a table of what became of the records
 # make crash   kill -9 at random moments over one backlog, N=100 times, and once more with a tenant that fails; in a real Fluent Bit where one is found
+# make throttled   ten minutes against a tenant that allows less than rate_limit, and how much of that was used
+# make backlog   200,000 small blobs at once: how long they take, and what memory and ledger
 # make bench   the record path against the obvious way and against parsers; ARGS=-all for every family of records
 # make bench-pipe   CPU time and memory of the whole pipe, in a real Fluent Bit where one is found; ARGS=-quick for a first look
 # make lint    golangci-lint and govulncheck, fetched on demand
@@ -61,7 +63,13 @@ faults:
 N ?= 100
 crash:
 	@$(if $(FLUENT_BIT),,echo '*** No Fluent Bit found: in the minimal host, where there is no storage behind the hand-over.')
-	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 2h -run '^TestCrash$$/^$(if $(FLUENT_BIT),Fluent_Bit,minimal_host)$$' -kills $(N) $(ARGS)
+	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 2h -run '^TestCrash$$/^$(if $(FLUENT_BIT),Fluent_Bit,minimal_host)' -kills $(N) $(ARGS)
+
+throttled:
+	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestThrottledTenant$$' -throttled 10m
+
+backlog:
+	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestBacklog$$' -backlog 200000
 
 # A module of its own, so that the parsers compared with are none of the plugin's.
 bench:

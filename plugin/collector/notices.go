@@ -20,12 +20,18 @@ const (
 	noticeLedgerUnwritable     = "ledger_unwritable"     // the db can't be written: a restart would repeat records
 )
 
+// noticeKinds are all of them.
+var noticeKinds = [...]string{
+	noticeGap, noticeBlobLost, noticeSubscriptionStarted, noticeSubscriptionDisabled, noticeAccessRefused, noticeThrottled, noticeLedgerReset,
+	noticeLedgerUnwritable,
+}
+
 // throttleNoticeInterval is the shortest time between two notices of throttling.
 const throttleNoticeInterval = 15 * time.Minute
 
 // announce puts a notice on its way to the host; then, which may be nil, runs once it has settled. It waits while the queue is full.
 func (c *Collector) announce(ctx context.Context, n *normalize.Notice, then func()) {
-	c.stats.Notices.Add(1)
+	c.stats.notice(n.Kind)
 	if !c.cfg.Notices {
 		if then != nil {
 			then()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -32,32 +33,40 @@ var (
 // call settled when the run before was killed, and no more; and what the ledger called settled had left the process.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	hosts := map[string]func(t *testing.T, dir string) crashable{
-		"Fluent Bit":   newCrashableFluentBit,
-		"minimal host": newCrashableTestHost,
+	hosts := map[string]struct {
+		begin  func(t *testing.T, dir string) crashable
+		keys   keys
+		latest time.Duration // of the moments of the kills
+	}{
+		"Fluent Bit": {newCrashableFluentBit, keys{"settle": "1s"}, 5 * time.Second},
+		// Without a disk under it settle has to be longer than flush and the output take.
+		"Fluent Bit, storage in memory": {newCrashableFluentBit, keys{"settle": "3s", "storage.type": "memory"}, 9 * time.Second},
+		"minimal host":                  {newCrashableTestHost, keys{"settle": "1s"}, 5 * time.Second},
 	}
 	tenants := map[string]func(tn *tenant.Tenant){
 		"sound tenant":          func(*tenant.Tenant) {},
 		"5 % of the calls fail": failing,
 	}
 	var mu sync.Mutex
-	rows := []string{fmt.Sprintf("%-36s | kills | offered | missing | repeats per kill: median, max | may repeat: median, max | repeated by the host", "")}
+	rows := []string{fmt.Sprintf("%-52s | kills | offered | missing | repeats per kill: median, max | may repeat: median, max | repeated by the host", "")}
 	t.Cleanup(func() { // after the parallel tests
 		t.Log("\n" + strings.Join(rows, "\n"))
 	})
-	for host, begin := range hosts {
-		for name, inject := range tenants {
-			t.Run(host+"/"+name, func(t *testing.T) {
+	for name, host := range hosts {
+		for tenantName, inject := range tenants {
+			t.Run(name+"/"+tenantName, func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
-				c := begin(t, dir)
+				c := host.begin(t, dir)
 				tn := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 20 * time.Millisecond, Gzip: true, PageSize: 30, Seed: *killSeed})
 				week(tn, 1, 6+*kills, 50) // more than can be settled meanwhile
 				inject(tn)
-				row := crash(t, c, tn, dir)
+				config := stanza(serve(t, tn), dir, keys{"batch_size": "128K", "buffer_size": "512K"})
+				maps.Copy(config, host.keys)
+				row := crash(t, c, tn, config, host.latest)
 				mu.Lock()
 				defer mu.Unlock()
-				rows = append(rows, fmt.Sprintf("%-36s | %s", host+", "+name, row))
+				rows = append(rows, fmt.Sprintf("%-52s | %s", name+", "+tenantName, row))
 			})
 		}
 	}
@@ -85,12 +94,11 @@ type crashable interface {
 }
 
 // crash kills the host *kills times, and keeps the account, of which it returns the row of a table.
-func crash(t *testing.T, host crashable, tn *tenant.Tenant, dir string) (row string) {
+func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest time.Duration) (row string) {
 	t.Helper()
-	const soonest, latest = 100 * time.Millisecond, 5 * time.Second
+	const soonest = 100 * time.Millisecond
 	t.Logf("-kill-seed %d", *killSeed)
 	rng := rand.New(rand.NewPCG(*killSeed, 0))
-	config := stanza(serve(t, tn), dir, keys{"settle": "1s", "batch_size": "128K", "buffer_size": "512K"})
 	a := crashAccount{blobs: tn.Account().Blobs}
 	// Each three kills are spread over the first, second and third part of the time, so that three are enough to see all sorts.
 	var thirds []int
@@ -261,7 +269,7 @@ func count(b bool) int {
 	return 0
 }
 
-// crashableFluentBit keeps chunks on the disk.
+// crashableFluentBit keeps chunks on the disk, unless the keys say otherwise.
 type crashableFluentBit struct {
 	t       *testing.T
 	dir     string

@@ -119,7 +119,10 @@ func configure(t *testing.T, dir string, inputs map[string]keys) (path string) {
 	fmt.Fprintf(&y, "service:\n  flush: 1\n  grace: 5\n  hot_reload: on\n  storage.path: %q\n", filepath.Join(dir, "chunks"))
 	y.WriteString("pipeline:\n  inputs:\n")
 	for _, tag := range slices.Sorted(maps.Keys(inputs)) {
-		fmt.Fprintf(&y, "    - name: office365\n      tag: %s\n      storage.type: filesystem\n", tag)
+		fmt.Fprintf(&y, "    - name: office365\n      tag: %s\n", tag)
+		if inputs[tag]["storage.type"] == "" {
+			y.WriteString("      storage.type: filesystem\n")
+		}
 		for _, key := range slices.Sorted(maps.Keys(inputs[tag])) {
 			fmt.Fprintf(&y, "      %s: %s\n", key, strconv.Quote(inputs[tag][key]))
 		}
