@@ -126,15 +126,18 @@ func median(of []float64) float64 {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-// linear tells how many times as long flat takes for ten times the records, by the fastest passes, and how many bytes of memory a pass
-// over them allocates.
+// linear tells how many times as long flat takes for ten times the records, by the fastest of passes that alternate, and how many bytes of
+// memory a pass over them allocates.
 func linear(flat contestant) (times float64, allocated uint64, err error) {
-	const few, passes = 2000, 10
-	var fastest [2]time.Duration
-	for i, records := range [...]uint64{few, 10 * few} {
-		run := flat.new(blobOf(mixed, records, math.MaxInt, appendMixed))
-		var before, after runtime.MemStats
-		for pass := range passes + 1 { // the first one brings memory to the steady state
+	const few, passes = 2000, 20
+	runners := [...]runner{
+		flat.new(blobOf(mixed, few, math.MaxInt, appendMixed)),
+		flat.new(blobOf(mixed, 10*few, math.MaxInt, appendMixed)),
+	}
+	var fastest [len(runners)]time.Duration
+	for pass := range passes + 1 { // the first one brings memory to the steady state
+		for i, run := range runners {
+			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			begin := time.Now()
 			if err := run(); err != nil {
@@ -145,8 +148,8 @@ func linear(flat contestant) (times float64, allocated uint64, err error) {
 			if pass == 1 || pass > 1 && took < fastest[i] {
 				fastest[i] = took
 			}
+			allocated = after.TotalAlloc - before.TotalAlloc
 		}
-		allocated = after.TotalAlloc - before.TotalAlloc
 	}
 	return float64(fastest[1]) / float64(fastest[0]), allocated, nil
 }
