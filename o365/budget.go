@@ -17,9 +17,11 @@ const (
 	// The API counts the calls of a minute.
 	quotaWindow = time.Minute
 
-	// After a hold the rate is this part of what the last minute has shown to
-	// be allowed. It comes back to that, and then goes beyond it, by the cube
-	// of the time, as TCP CUBIC does (RFC 9438, section 4.2).
+	// After a hold the rate is this part of what was granted in the last
+	// minute, or of half the rate before if that is more: a client that asked
+	// for little has not learned what is allowed. It comes back to that, and
+	// then goes beyond it, by the cube of the time, as TCP CUBIC does (RFC 9438,
+	// section 4.2).
 	restart = 0.97
 	// It is there again after so many times the hold: so the price of finding
 	// out whether more is allowed by now is a twentieth of the time.
@@ -35,6 +37,7 @@ const (
 type budget struct {
 	full    rate.Limit
 	limiter *rate.Limiter
+	began   time.Time // seconds are counted from here: the clock may be set back
 
 	mu        sync.Mutex
 	answered  [quotaWindow / time.Second]secondsCalls // of the last minute
@@ -42,8 +45,8 @@ type budget struct {
 	hold      time.Duration // length of the last growing hold; 0 once a call was allowed after it
 	heldSince time.Time
 	heldUntil time.Time
-	reached   rate.Limit    // what was allowed before the hold; 0 once that is forgotten
-	probe     time.Duration // when it is reached again
+	reached   rate.Limit    // what is to be reached again after the hold; 0 once that is forgotten
+	probe     time.Duration // when it is to be
 }
 
 // secondsCalls is how many calls of a second were not throttled.
@@ -54,13 +57,15 @@ type secondsCalls struct {
 
 func newBudget(requestsPerMinute int) *budget {
 	full := rate.Limit(float64(requestsPerMinute) / quotaWindow.Seconds())
-	return &budget{full: full, limit: full, limiter: rate.NewLimiter(paced(full))}
+	return &budget{full: full, limit: full, began: time.Now(), limiter: rate.NewLimiter(paced(full))}
 }
 
-// paced is how a rate is kept in every minute though one second's worth may go at once.
+// paced is how a rate is kept in every minute though one second's worth may go at once; where that is a single call, nearly.
 func paced(limit rate.Limit) (sustained rate.Limit, burst int) {
-	burst = max(1, int(limit))
-	return max(limit-rate.Limit(float64(burst)/quotaWindow.Seconds()), limit/2), burst
+	if burst = int(limit); burst <= 1 {
+		return limit, 1
+	}
+	return limit - rate.Limit(float64(burst)/quotaWindow.Seconds()), burst
 }
 
 // pace sets the rate. b.mu is held.
@@ -114,15 +119,17 @@ func (b *budget) ease() {
 	b.pace(limit)
 }
 
+// second numbers the seconds.
+func (b *budget) second(at time.Time) int64 { return int64(at.Sub(b.began) / time.Second) }
+
 // allowed counts a call that was not throttled.
-func (b *budget) allowed() {
+func (b *budget) allowed(sent time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
-	if now.After(b.heldUntil) {
+	if sent.After(b.heldUntil) {
 		b.hold = 0
 	}
-	second := now.Unix()
+	second := b.second(time.Now())
 	s := &b.answered[second%int64(len(b.answered))]
 	if s.second != second {
 		*s = secondsCalls{second: second}
@@ -132,7 +139,7 @@ func (b *budget) allowed() {
 
 // throttled holds all calls back: for retryAfter if the answer named it, else
 // longer each time. Answers to calls sent before the hold began belong to the
-// same incident and do not lengthen it further.
+// same incident: they lengthen it only if they name a longer time.
 func (b *budget) throttled(sent time.Time, retryAfter time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -148,13 +155,10 @@ func (b *budget) throttled(sent time.Time, retryAfter time.Duration) {
 				length = min(length, max(room, firstHold))
 			}
 		}
+		// Up to a quarter more, so that several clients of a tenant come back one by one.
+		length += rand.N(length/4 + 1)
 	}
-	if length == 0 {
-		return
-	}
-	// Up to a quarter more, so that several clients of a tenant come back one by one.
-	until := now.Add(length + rand.N(length/4+1))
-	if until.After(b.heldUntil) {
+	if until := now.Add(length); until.After(b.heldUntil) {
 		b.heldUntil = until
 	}
 }
@@ -162,8 +166,8 @@ func (b *budget) throttled(sent time.Time, retryAfter time.Duration) {
 // room is when the oldest call of the last minute will no longer be one; 0 if there was none. b.mu is held.
 func (b *budget) room(now time.Time) (in time.Duration) {
 	for _, s := range b.answered {
-		leaves := time.Unix(s.second+1, 0).Add(quotaWindow).Sub(now)
-		if leaves > 0 && (in == 0 || leaves < in) {
+		leaves := b.began.Add(time.Duration(s.second+1)*time.Second + quotaWindow).Sub(now)
+		if s.calls > 0 && leaves > 0 && (in == 0 || leaves < in) {
 			in = leaves
 		}
 	}
@@ -172,18 +176,14 @@ func (b *budget) room(now time.Time) (in time.Duration) {
 
 // slow sets the rate for the time after a hold. b.mu is held.
 func (b *budget) slow(now time.Time, hold time.Duration) {
-	calls := 0
+	calls, since := 0, b.second(now.Add(-quotaWindow))
 	for _, s := range b.answered {
-		if s.second > now.Add(-quotaWindow).Unix() {
+		if s.second > since {
 			calls += s.calls
 		}
 	}
-	if calls > 0 {
-		b.reached = min(b.limit, rate.Limit(float64(calls)/quotaWindow.Seconds()))
-	} else {
-		b.reached = b.limit / 2
-	}
-	b.reached = min(max(b.reached, slowest), b.full)
+	granted := rate.Limit(float64(calls) / quotaWindow.Seconds())
+	b.reached = min(max(granted, b.limit/2, slowest), b.limit)
 	b.probe = min(probeAfter*hold, maxProbe)
 	b.pace(restart * b.reached)
 }

@@ -124,7 +124,7 @@ func TestHoldsGrowAndEase(t *testing.T) {
 		throttle = false
 		between(t, "the last hold", calls(t, c, 1), 300*time.Second, 375*time.Second)
 		// Nothing was allowed, so all that is left is half a call a second; it comes back within six minutes.
-		between(t, "slowed calls", calls(t, c, 20), 30*time.Second, 45*time.Second)
+		between(t, "slowed calls", calls(t, c, 20), 30*time.Second, 50*time.Second)
 		time.Sleep(6 * time.Minute)
 		calls(t, c, 1)
 		between(t, "calls at full speed", calls(t, c, 109), 10*time.Second, 12*time.Second)
@@ -217,7 +217,7 @@ func TestBudgetFindsTheQuota(t *testing.T) {
 		share    = 0.9
 		refusals = 0.03
 	)
-	for _, perMinute := range []int{allowed, 3 * allowed / 2, 50 * allowed} {
+	for _, perMinute := range []int{allowed, 3 * allowed / 2, 10 * allowed} {
 		for _, fixed := range []bool{false, true} {
 			for _, retryAfter := range []string{"none", "exact", "60"} {
 				name := map[bool]string{false: "any minute", true: "the clock's minutes"}[fixed]
@@ -267,4 +267,32 @@ func TestBudgetFindsTheQuota(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whoever has asked for little has not learned what is allowed: after a refusal there is still half of the rate.
+func TestRefusalWhileIdleCostsHalfTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		throttle := false
+		c := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			if throttle {
+				w.Header().Set("Retry-After", "60")
+				fail(w, 429, "AF429", "Too many requests.")
+				return
+			}
+			ok(w, r)
+		}, func(o *o365.Options) { o.RequestsPerMinute = 600 })
+		for range 30 {
+			calls(t, c, 1)
+			time.Sleep(20 * time.Second)
+		}
+		throttle = true
+		calls(t, c, 1)
+		throttle = false
+		calls(t, c, 3) // they wait for the end of the hold
+		throttle = true
+		calls(t, c, 1)
+		throttle = false
+		calls(t, c, 1)
+		between(t, "a thousand calls at a quarter of the rate", calls(t, c, 1000), 6*time.Minute, 8*time.Minute)
+	})
 }

@@ -250,7 +250,7 @@ func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token 
 	c.clock.observe(res.Header, sent, time.Now())
 	res.Body = openBody(res, watch, c.gunzips)
 	if res.StatusCode/100 == 2 {
-		c.budget.allowed()
+		c.budget.allowed(sent)
 		return res, nil
 	}
 	defer res.Body.Close()
@@ -262,7 +262,7 @@ func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token 
 	if coolDown := op == opStart && e.Code == codeCoolDown; e.Action == Throttle && !coolDown {
 		c.budget.throttled(sent, e.RetryAfter)
 	} else {
-		c.budget.allowed()
+		c.budget.allowed(sent)
 	}
 	return nil, e
 }
