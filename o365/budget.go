@@ -18,11 +18,12 @@ const (
 	quotaWindow = time.Minute
 
 	// After a hold the rate is this part of what was granted in the last
-	// minute, or of half the rate before if that is more: a client that asked
-	// for little has not learned what is allowed. It comes back to that, and
-	// then goes beyond it, by the cube of the time, as TCP CUBIC does (RFC 9438,
-	// section 4.2).
+	// minute. It comes back to that, and then goes beyond it, by the cube of
+	// the time, as TCP CUBIC does (RFC 9438, section 4.2).
 	restart = 0.97
+	// Fewer calls a minute tell nothing of the quota, of which a tenant has
+	// 2,000 or more: then the rate is half of what it was.
+	telling = 300
 	// It is there again after so many times the hold: so the price of finding
 	// out whether more is allowed by now is a twentieth of the time.
 	probeAfter = 20
@@ -182,8 +183,11 @@ func (b *budget) slow(now time.Time, hold time.Duration) {
 			calls += s.calls
 		}
 	}
-	granted := rate.Limit(float64(calls) / quotaWindow.Seconds())
-	b.reached = min(max(granted, b.limit/2, slowest), b.limit)
+	b.reached = b.limit / 2
+	if calls >= telling {
+		b.reached = rate.Limit(float64(calls) / quotaWindow.Seconds())
+	}
+	b.reached = min(max(b.reached, slowest), b.limit)
 	b.probe = min(probeAfter*hold, maxProbe)
 	b.pace(restart * b.reached)
 }

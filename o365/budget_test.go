@@ -217,7 +217,7 @@ func TestBudgetFindsTheQuota(t *testing.T) {
 		share    = 0.9
 		refusals = 0.03
 	)
-	for _, perMinute := range []int{allowed, 3 * allowed / 2, 10 * allowed} {
+	for _, perMinute := range []int{allowed, 3 * allowed / 2, 50 * allowed} {
 		for _, fixed := range []bool{false, true} {
 			for _, retryAfter := range []string{"none", "exact", "60"} {
 				name := map[bool]string{false: "any minute", true: "the clock's minutes"}[fixed]
