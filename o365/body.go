@@ -18,7 +18,7 @@ type body struct {
 	watch   *silenceWatch
 	want    int64          // bytes still to come from raw; -1 when unknown
 	gunzip  *gunzip.Reader // nil: raw is not gzip
-	gunzips *sync.Pool     // where gunzip goes at the end of the body
+	gunzips *sync.Pool     // where gunzip goes when the body was read to its end, or to an error
 	decoded *bufio.Reader
 	begun   bool
 	err     error // final

@@ -29,7 +29,7 @@ const (
 	lengthBits      = 7 // no code is longer
 )
 
-// entry is what the next bits mean. From the lowest bit on: the number of bits that are used up, a byte; how many of them are the code's, 4 bits,
+// entry is what the next bits mean. From the lowest bit on: the number of bits that are used up, 6 bits of a byte; how many of them are the code's, 4 bits,
 // the others being added to the value; how many literals it is, 2 bits; the kinds below; and the value, 16 bits: one literal or two, the first one
 // lowest, a number, or where a table begins, and then for the code's bits how many that table is looked up by.
 type entry uint32

@@ -168,7 +168,11 @@ const (
 
 // readHeader reads a member's header, or finds the end of the stream.
 func (r *Reader) readHeader() error {
-	if r.member && r.pos == r.end {
+	for r.member && (r.pos == r.end || r.in[r.pos] == 0) { // zeros behind the last member are passed over, as gzip(1) does
+		if r.pos < r.end {
+			r.pos++
+			continue
+		}
 		if err := r.load(); err != nil {
 			if r.srcErr == io.EOF {
 				return io.EOF

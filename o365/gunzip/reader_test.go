@@ -287,3 +287,14 @@ func BenchmarkReader(b *testing.B) {
 		})
 	}
 }
+
+func TestReaderPassesOverZerosBehindTheEnd(t *testing.T) {
+	const text = "a record"
+	z := compressed(t, gzip.DefaultCompression, []byte(text))
+	for _, zeros := range []int{1, 8, 100_000} {
+		got, err := read(bytes.NewReader(append(slices.Clone(z), make([]byte, zeros)...)))
+		if err != nil || string(got) != text {
+			t.Errorf("%d zeros: got %q, %v", zeros, got, err)
+		}
+	}
+}

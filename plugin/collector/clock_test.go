@@ -138,3 +138,23 @@ func TestEdgeOfRetention(t *testing.T) {
 		w.wantNotices()
 	})
 }
+
+// A clock that was ahead for a moment does not put off the sweeps that find late blobs.
+func TestSweepsGoOnAfterAClockWasAhead(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		c := w.open()
+		c.Start()
+		w.host(c, 10*time.Minute)
+		w.tenant.SetSkew(5 * 24 * time.Hour)
+		w.host(c, 10*time.Minute)
+		w.tenant.SetSkew(0)
+		w.host(c, 10*time.Minute)
+		w.tenant.Add(tenant.Content{
+			ContentType: tenant.General, Created: ago(0), Visible: time.Now().Add(20 * time.Hour), Source: tenant.Generated{Seed: 8, Records: 3},
+		})
+		w.host(c, 22*time.Hour)
+		w.stop(c)
+		w.verdict(0)
+		w.wantNotices()
+	})
+}

@@ -204,6 +204,9 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 func (s *stream) plan(now time.Time) (sweep bool) {
 	from := later(earlier(s.listed, now.Add(-overlap)), s.origin)
 	s.todo = append(s.todo, split(from, now, false)...)
+	if s.swept.After(now) {
+		s.swept = now
+	}
 	s.listed = now // even if that is earlier: then the clock was ahead, and nothing beyond now has been listed
 	isAgain := func(w window) bool { return w.again }
 	if now.Sub(s.swept) < sweepInterval || slices.ContainsFunc(s.todo, isAgain) {

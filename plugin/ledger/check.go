@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"strings"
+	"syscall"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -26,6 +28,8 @@ func check(path string) (damage, err error) {
 		return nil, openError(path, err)
 	case info.IsDir():
 		return nil, fmt.Errorf("db %q is a directory: name a file", path)
+	case info.Size() == 0: // as a file system may leave it behind a power cut
+		return errors.New("the file is empty"), nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -43,23 +47,38 @@ func check(path string) (damage, err error) {
 		},
 	})
 	if err != nil {
-		if errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, fs.ErrPermission) {
+		if errors.Is(err, bolterrors.ErrTimeout) || ofTheSystem(err) {
 			return nil, openError(path, err)
 		}
 		return err, nil
 	}
 	defer db.Close()
-	if damage = checkPages(file, db.Info().PageSize); damage != nil {
-		return damage, nil
+	if damage = checkPages(file, db.Info().PageSize); damage == nil {
+		damage = db.View(walk)
 	}
-	return db.View(walk), nil
+	if ofTheSystem(damage) {
+		return nil, openError(path, damage)
+	}
+	return damage, nil
+}
+
+// ofTheSystem says that an error, such as one for want of memory or of open files, tells nothing of the file.
+func ofTheSystem(err error) bool {
+	var number syscall.Errno
+	return errors.As(err, &number)
 }
 
 // walk decodes every entry.
 func walk(tx *bbolt.Tx) error {
 	entry := func(id, v []byte) error {
 		var e Entry
-		return e.decode(id, v)
+		if err := e.decode(id, v); err != nil {
+			return err
+		}
+		if strings.IndexByte(e.URI, 0) >= 0 { // part of the file is filled with zeros
+			return errFormat
+		}
+		return nil
 	}
 	return tx.ForEach(func(_ []byte, application *bbolt.Bucket) error {
 		return application.ForEachBucket(func(contentType []byte) error {
@@ -97,7 +116,8 @@ const (
 	freelistPage  = 0x10
 	leafIsBucket  = 0x01
 	manyFreePages = 0xffff // count: the number stands before the page ids
-	mostLevels    = 64     // of pages below one another; a tree of 2 entries a page would fill the disk before
+	noFreelist    = ^uint64(0)
+	mostLevels    = 64 // of pages below one another: a sound tree has a few
 )
 
 var order = binary.NativeEndian
@@ -132,8 +152,10 @@ func checkPages(file *os.File, pageSize int) error {
 		return fmt.Errorf("%d pages instead of %d", most, count)
 	}
 	p := &pages{file: file, size: int64(pageSize), taken: make([]bool, count)}
-	if err := p.checkFreelist(freelist); err != nil {
-		return err
+	if freelist != noFreelist { // a tool may have dropped it; bbolt then finds out by itself
+		if err := p.checkFreelist(freelist); err != nil {
+			return err
+		}
 	}
 	return p.checkTree(root, nil, nil, 0)
 }

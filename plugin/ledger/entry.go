@@ -1,10 +1,10 @@
 package ledger
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,9 +30,10 @@ type Entry struct {
 	Settled   int64     // records from its beginning that are settled
 }
 
-// NewEntry is a pending entry with its times cut to what the ledger keeps, so that it compares equal to what is read back.
+// NewEntry is a pending entry with its times cut to what the ledger keeps, so that it compares equal to what is read back. A NUL in
+// the address, which is no address then, is escaped: in the file it would be taken for damage.
 func NewEntry(id, uri string, created, expires time.Time) Entry {
-	return Entry{ID: id, URI: uri, Created: milli(created), Expires: milli(expires)}
+	return Entry{ID: id, URI: strings.ReplaceAll(uri, "\x00", "%00"), Created: milli(created), Expires: milli(expires)}
 }
 
 const entryVersion = 1
@@ -67,9 +68,6 @@ func (e *Entry) decode(id, b []byte) error {
 	}
 	e.Created, e.Expires, e.NotBefore = fromMilli(n[0]), fromMilli(n[1]), fromMilli(n[2])
 	e.Tries, e.Settled = int(n[3]), n[4]
-	if bytes.IndexByte(b, 0) >= 0 { // part of the file is filled with zeros
-		return errFormat
-	}
 	e.URI = string(b)
 	return nil
 }

@@ -530,3 +530,23 @@ func usedBytes(t *testing.T, path string) (n int) {
 	}
 	return n
 }
+
+// An address with a NUL, which no API should give, is not taken for damage.
+func TestAddressWithANulIsNoDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	l := open(t, path)
+	s := l.Stream(key)
+	must[int](t)(s.Add([]ledger.Entry{ledger.NewEntry("a", "https://api.example.com/\x00", time.Now(), time.Now())}))
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	l = open(t, path)
+	if aside := l.SetAside(); aside != "" {
+		t.Errorf("set aside to %s", aside)
+	}
+	due, _, err := l.Stream(key).Due(time.Now(), 1, none)
+	if err != nil || len(due) != 1 || due[0].URI != "https://api.example.com/%00" {
+		t.Errorf("due %v, %v", due, err)
+	}
+}
