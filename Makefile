@@ -48,7 +48,7 @@ test: bin/in_office365.so bin/test-host bin/emulated-tenant
 	CGO_ENABLED=0 $(GO) test $(PURE_GO)
 	CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v /test/e2e$$)
 	@# By themselves: they hold the plugin to times that a machine busy with other tests cannot keep.
-	CGO_ENABLED=1 $(GO) test -race ./test/e2e
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./test/e2e
 	cd test/bench && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) test ./...
 ifeq ($(FLUENT_BIT),)
 	@echo
