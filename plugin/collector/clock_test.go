@@ -56,13 +56,13 @@ func TestClocksThatDiffer(t *testing.T) {
 				w.wantNotices()
 			})
 		})
-		t.Run(fmt.Sprintf("ours jumps by %s", -skew), func(t *testing.T) {
-			inWorld(t, tenant.Config{Subscribed: tenant.ContentTypes(), Skew: 2 * skew}, func(w *world) {
+		t.Run(fmt.Sprintf("ours jumps by %s", skew), func(t *testing.T) {
+			inWorld(t, subscribed, func(w *world) {
 				published(w, 6*24*time.Hour, time.Minute)
 				c := w.open()
 				c.Start()
 				w.host(c, 5*time.Minute)
-				w.tenant.SetSkew(skew) // of two clocks a bubble can move one
+				w.tenant.SetSkew(-skew) // of two clocks a bubble can move one
 				published(w, 10*time.Minute, time.Minute)
 				w.host(c, 2*time.Hour)
 				w.stop(c)
@@ -100,7 +100,7 @@ func TestMachineThatSleeps(t *testing.T) {
 	}
 }
 
-// A clock that was ahead for a moment does not make a later gap look smaller than it is.
+// A gap is announced from where listing ended to where it goes on, and no larger. A clock that was ahead for a moment does not make it look smaller.
 func TestGapBeginsWhereListingEnded(t *testing.T) {
 	inWorld(t, subscribed, func(w *world) {
 		c := w.open()
@@ -109,18 +109,23 @@ func TestGapBeginsWhereListingEnded(t *testing.T) {
 		w.tenant.SetSkew(24 * time.Hour)
 		w.host(c, 10*time.Minute)
 		w.tenant.SetSkew(0)
-		w.host(c, 10*time.Minute)
+		w.host(c, 10*time.Minute+30*time.Second) // not in the middle of a poll: that would have listed nothing
 		ended := time.Now()
 		w.stop(c)
 		time.Sleep(8 * 24 * time.Hour)
+		again := time.Now()
 		w.run(2 * time.Minute)
 		w.wantNotices("gap")
 		if len(w.gaps) != len(tenant.ContentTypes()) {
-			t.Errorf("%d gaps with a beginning", len(w.gaps))
+			t.Errorf("%d gaps", len(w.gaps))
 		}
 		for _, gap := range w.gaps {
-			if late := gap.Sub(ended); late > 0 {
-				t.Errorf("the gap begins %s after the last listing", late)
+			const poll, retention = time.Minute, 7 * 24 * time.Hour
+			if early := ended.Sub(gap.from); early < 0 || early > 2*poll {
+				t.Errorf("the gap begins %s before the end of the run that listed last", early)
+			}
+			if since := again.Sub(gap.to); since > retention || since < retention-10*time.Minute {
+				t.Errorf("the gap ends %s before the next run", since)
 			}
 		}
 	})

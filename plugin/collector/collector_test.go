@@ -65,9 +65,11 @@ type world struct {
 	log       bytes.Buffer
 	delivered map[string]int // by o365_id
 	notices   map[string]int // by kind
-	gaps      []time.Time    // where those announced begin
+	gaps      []gap          // those announced
 	unread    int            // records with o365_error
 }
+
+type gap struct{ from, to time.Time }
 
 // inWorld runs the test in a bubble whose first hour is over, so that there is a past to list.
 func inWorld(t *testing.T, c tenant.Config, test func(w *world)) {
@@ -123,12 +125,8 @@ func (w *world) take(c *collector.Collector) bool {
 		switch {
 		case e.Notice() != "":
 			w.notices[e.Notice()]++
-			if from, ok := e.Body["o365_notice_from"].(string); ok && e.Notice() == "gap" {
-				begin, err := time.Parse(time.RFC3339, from)
-				if err != nil {
-					w.t.Fatal(err)
-				}
-				w.gaps = append(w.gaps, begin)
+			if e.Notice() == "gap" {
+				w.gaps = append(w.gaps, gap{w.noticeTime(e, "from"), w.noticeTime(e, "to")})
 			}
 		case e.Body["o365_error"] != nil:
 			w.unread++
@@ -138,6 +136,16 @@ func (w *world) take(c *collector.Collector) bool {
 	}
 	c.Release(unsafe.Pointer(unsafe.SliceData(batch)))
 	return true
+}
+
+func (w *world) noticeTime(e events.Event, key string) time.Time {
+	w.t.Helper()
+	text, _ := e.Body["o365_notice_"+key].(string)
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return at
 }
 
 // run collects for a time with a host that calls every second.
@@ -253,6 +261,7 @@ func TestFaults(t *testing.T) {
 	for name, tc := range map[string]struct {
 		tenant   tenant.Config
 		run      func(w *world)
+		dedup    bool // what is to be shown needs it; else it would hide that records are queued twice
 		repeated int
 		notices  []string
 	}{
@@ -442,6 +451,7 @@ func TestFaults(t *testing.T) {
 		},
 		"the same blob under a new contentId": {
 			tenant: subscribed,
+			dedup:  true,
 			run: func(w *world) {
 				id := w.tenant.AddBlob(tenant.General, ago(time.Hour), tenant.Generated{Seed: 5, Records: 50})
 				w.tenant.Republish(id, ago(30*time.Minute))
@@ -516,6 +526,9 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, tc.tenant, func(w *world) {
+				if !tc.dedup {
+					w.keys["dedup_window"] = "off"
+				}
 				tc.run(w)
 				w.wantNotices(tc.notices...)
 				w.verdict(tc.repeated)
@@ -711,6 +724,31 @@ func TestStartThatFails(t *testing.T) {
 		if n := starts.Hits(); n < 5 || n > 5*15 {
 			t.Errorf("%d starts", n)
 		}
+	})
+}
+
+// A start that was throttled is made again when the API said, and not before: by itself it would be a minute after the first.
+func TestThrottledStartWaits(t *testing.T) {
+	inWorld(t, tenant.Config{}, func(w *world) {
+		w.keys["content_types"], w.keys["start_from"] = tenant.General, "1d"
+		w.tenant.Inject(tenant.Fault{Operation: tenant.StartSubscription, Times: 1},
+			tenant.AnswerError(403, "429", "Too many requests. Please retry again after 5m 0s"))
+		c := w.open()
+		c.Start()
+		begun := time.Now()
+		starts := func() int { return w.tenant.Account().Starts[tenant.General] }
+		for starts() < 2 && time.Since(begun) < 15*time.Minute {
+			w.host(c, time.Second)
+		}
+		if d := time.Since(begun); starts() != 2 || d < 5*time.Minute {
+			t.Errorf("%d starts within %s", starts(), d)
+		}
+		w.host(c, time.Hour)
+		w.stop(c)
+		if n := starts(); n != 2 {
+			t.Errorf("%d starts", n)
+		}
+		w.wantNotices("throttled", "subscription_started")
 	})
 }
 
