@@ -233,6 +233,7 @@ func TestBudgetFindsTheQuota(t *testing.T) {
 							} else {
 								refused++
 							}
+							status := []int{429, 403}[refused%2] // both have been seen
 							mu.Unlock()
 							time.Sleep(20 * time.Millisecond)
 							if good {
@@ -245,7 +246,7 @@ func TestBudgetFindsTheQuota(t *testing.T) {
 							case "60":
 								w.Header().Set("Retry-After", "60")
 							}
-							fail(w, 429, "AF429", "Too many requests.")
+							fail(w, status, "AF429", "Too many requests.")
 						}, func(o *o365.Options) { o.RequestsPerMinute = perMinute })
 						var wg sync.WaitGroup
 						for range workers {

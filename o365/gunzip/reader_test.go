@@ -122,7 +122,7 @@ func TestReaderTakesEveryHeader(t *testing.T) {
 	}
 }
 
-// inFixedCodes is a gzip stream of one block in the fixed codes, whose bits these are, and of a trailer that is never looked at.
+// inFixedCodes is a gzip stream of one block in the fixed codes, whose bits these are, and of a trailer for nothing.
 func inFixedCodes(bits string) []byte { return member("1 10" + bits) }
 
 // member is a gzip stream of these bits, the first one lowest in its byte, and of a trailer for nothing.
@@ -144,11 +144,13 @@ func member(bits string) []byte {
 
 func TestReaderRefusesWhatIsCorrupt(t *testing.T) {
 	const (
-		a, end              = "10010001 ", "0000000"       // in the fixed codes
-		three, invalidSize  = "0000001 ", "11000110 "      // lengths
-		one, two, invalid30 = "00000 ", "00001 ", "11110 " // distances
-		dynamic             = "1 01 "
+		a, end      = "10010001 ", "0000000"  // in the fixed codes
+		three, most = "0000001 ", "11000101 " // lengths, of 3 and 258
+		one, two    = "00000 ", "00001 "      // distances
+		dynamic     = "1 01 "
 	)
+	long := a + strings.Repeat(most+one, 200) // more than any distance that there is not would reach back
+	longText := strings.Repeat("a", 1+200*258)
 	changed := func(at int) []byte {
 		z := compressed(t, gzip.DefaultCompression, []byte("a record"))
 		z[(at+len(z))%len(z)] ^= 1
@@ -157,30 +159,37 @@ func TestReaderRefusesWhatIsCorrupt(t *testing.T) {
 	if _, err := read(bytes.NewReader(inFixedCodes(end))); err != nil {
 		t.Fatalf("nothing in fixed codes: %v", err)
 	}
-	for name, z := range map[string][]byte{
-		"another magic":                          changed(0),
-		"another method":                         changed(2),
-		"another checksum":                       changed(-8),
-		"another size":                           changed(-1),
-		"a second member that is none":           slices.Concat(inFixedCodes(end), []byte("<html></html>")),
-		"a reserved kind of block":               member("1 11"),
-		"a stored block of another size":         member("1 00 00000 1000000000000000 1111111111111111"),
-		"a match before the beginning":           inFixedCodes(three + one + end),
-		"a match too far back":                   inFixedCodes(a + three + two + end),
-		"a length that there is not":             inFixedCodes(a + invalidSize + one + end),
-		"a distance that there is not":           inFixedCodes(a + three + invalid30 + end),
-		"more lengths than there are symbols":    member(dynamic + "01111 00000 0000"),
-		"more distances than symbols":            member(dynamic + "00000 01111 0000"),
-		"too many codes for lengths":             member(dynamic + "00000 00000 0000 100 100 100 000"),
-		"too few codes for lengths":              member(dynamic + "00000 00000 0000 010 000 000 000"),
-		"a repetition of nothing":                member(dynamic + "00000 00000 0000 100 100 000 000 0 00"),
-		"repetitions beyond the end":             member(dynamic + "00000 00000 0000 000 000 100 100 0000000 1 1111111 1 1111111 1 1111111"),
-		"no end of the block":                    member(dynamic + "00000 00000 0000 000 000 100 000 0 1111111 0 1011011"),
-		"a code among lengths that there is not": member(dynamic + "00000 00000 0000 000 000 100 000 1"),
-		"too many codes":                         member(dynamic + "00000 00000 0111 000 000 100 000" + strings.Repeat("000", 13) + "100 0 0 0 1 1111111 1 0001011 0 0"),
+	for name, test := range map[string]struct {
+		z   []byte
+		got string // before the error
+	}{
+		"another magic":                       {changed(0), ""},
+		"another method":                      {changed(2), ""},
+		"another checksum":                    {changed(-8), "a record"},
+		"another size":                        {changed(-1), "a record"},
+		"a second member that is none":        {slices.Concat(inFixedCodes(end), []byte("<html></html>")), ""},
+		"a reserved kind of block":            {member("1 11"), ""},
+		"a stored block of another size":      {member("1 00 00000 1000000000000000 1111111111111111"), ""},
+		"a match before the beginning":        {inFixedCodes(three + one + end), ""},
+		"a match too far back":                {inFixedCodes(a + three + two + end), "a"},
+		"a match into the member before":      {slices.Concat(compressed(t, gzip.DefaultCompression, []byte("a record")), inFixedCodes(three+one+end)), "a record"},
+		"the length 286, that there is not":   {inFixedCodes(a + "11000110 " + one + end), "a"},
+		"the length 287, that there is not":   {inFixedCodes(a + "11000111 " + one + end), "a"},
+		"the distance 30, that there is not":  {inFixedCodes(long + three + "11110 00000000000000 " + end), longText},
+		"the distance 31, that there is not":  {inFixedCodes(long + three + "11111 00000000000000 " + end), longText},
+		"more lengths than there are symbols": {member(dynamic + "01111 00000 0000"), ""},
+		"more distances than symbols":         {member(dynamic + "00000 01111 0000"), ""},
+		"too many codes for lengths":          {member(dynamic + "00000 00000 0000 100 100 100 000"), ""},
+		"too few codes for lengths":           {member(dynamic + "00000 00000 0000 010 000 000 000"), ""},
+		"a repetition of nothing":             {member(dynamic + "00000 00000 0000 100 100 000 000 0 00"), ""},
+		"repetitions beyond the end":          {member(dynamic + "00000 00000 0000 000 000 100 100 0000000 1 1111111 1 1111111 1 1111111"), ""},
+		// One code, for 'a', and none for the end: 97 times 0, 1, 160 times 0.
+		"no end of the block":                    {member(dynamic + "00000 00000 0111 000 000 100 000" + strings.Repeat("000", 13) + "100 1 0110101 0 1 1111111 1 1101000" + "0000"), ""},
+		"a code among lengths that there is not": {member(dynamic + "00000 00000 0000 000 000 100 000 1"), ""},
+		"too many codes":                         {member(dynamic + "00000 00000 0111 000 000 100 000" + strings.Repeat("000", 13) + "100 0 0 0 1 1111111 1 0001011 0 0"), ""},
 	} {
-		if got, err := read(bytes.NewReader(z)); !errors.Is(err, gunzip.ErrCorrupt) {
-			t.Errorf("%s: got %q, %v", name, got, err)
+		if got, err := read(bytes.NewReader(test.z)); !errors.Is(err, gunzip.ErrCorrupt) || string(got) != test.got {
+			t.Errorf("%s: got %d bytes, %.20q, %v; want %d", name, len(got), got, err, len(test.got))
 		}
 	}
 }
