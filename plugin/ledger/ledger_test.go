@@ -282,11 +282,13 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 		},
 	}
 	// Where bbolt itself would read for ever, and where it would read what is not there, in a goroutine of its own.
+	hasBranch := false
 	for n := 2 * page; n < used; n += page {
 		const branch, firstElement = 1, 16
 		if binary.NativeEndian.Uint16(content[n+8:]) != branch {
 			continue
 		}
+		hasBranch = true
 		damage["branch below itself"] = func() []byte {
 			c := slices.Clone(content)
 			binary.NativeEndian.PutUint64(c[n+firstElement+8:], uint64(n/page))
@@ -299,7 +301,7 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 		}
 	}
 	damage["nothing"] = func() []byte { return nil }
-	if len(damage) != 8 {
+	if !hasBranch {
 		t.Fatal("no branch page")
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -351,14 +353,14 @@ func TestPowerCut(t *testing.T) {
 	l := open(t, whole)
 	s := l.Stream(key)
 	var states []string
+	var blobs []ledger.Entry
 	flush := func() {
 		t.Helper()
 		if err := l.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		states = append(states, dump(t, l))
+		states = append(states, dump(t, l, blobs))
 	}
-	var blobs []ledger.Entry
 	for i := range 150 {
 		e := entry(fmt.Sprintf("20260301%09d$audit_general$Audit_General$emea0001", i), time.Duration(i)*time.Hour)
 		if i%30 == 0 {
@@ -404,7 +406,7 @@ func TestPowerCut(t *testing.T) {
 			os.Remove(l.SetAside())
 		case !mayBeWhole:
 			t.Errorf("%s: taken for whole", name)
-		case !slices.Contains(states[len(states)-2:], dump(t, l)):
+		case !slices.Contains(states[len(states)-2:], dump(t, l, blobs)):
 			t.Errorf("%s: taken for whole, and what it holds never was", name)
 		}
 		s := l.Stream(key)
@@ -461,6 +463,7 @@ func TestTurnedBits(t *testing.T) {
 	l.Close()
 	content, used, page := must[[]byte](t)(os.ReadFile(whole)), usedBytes(t, whole), os.Getpagesize()
 	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	noticed, tries := 0, 0
 	for n := range used / page {
@@ -480,10 +483,10 @@ func TestTurnedBits(t *testing.T) {
 			l := open(t, path)
 			tries++
 			noticed += count(l.SetAside() != "")
-			dump(t, l)
+			dump(t, l, blobs)
 			must[int](t)(l.Stream(key).Add(blobs))
 			if err := l.Flush(); err != nil {
-				t.Errorf("byte %d, bit %d (seed %d): %v", at, bit, seed, err)
+				t.Errorf("byte %d, bit %d: %v", at, bit, err)
 			}
 			l.Close()
 			os.Remove(path)
@@ -492,8 +495,8 @@ func TestTurnedBits(t *testing.T) {
 	t.Logf("%d of %d noticed", noticed, tries)
 }
 
-// dump is all that a ledger knows of a stream.
-func dump(t *testing.T, l *ledger.Ledger) string {
+// dump is all that a ledger knows of a stream with these blobs.
+func dump(t *testing.T, l *ledger.Ledger, blobs []ledger.Entry) string {
 	t.Helper()
 	var b strings.Builder
 	due, next, err := l.Stream(key).Due(t0.Add(1000*time.Hour), 1<<20, none)
@@ -508,8 +511,8 @@ func dump(t *testing.T, l *ledger.Ledger) string {
 	for _, e := range due {
 		fmt.Fprintf(&b, "%+v\n", e)
 	}
-	for i := range 150 {
-		e, known, err := l.Stream(key).Get(fmt.Sprintf("20260301%09d$audit_general$Audit_General$emea0001", i))
+	for _, blob := range blobs {
+		e, known, err := l.Stream(key).Get(blob.ID)
 		if err != nil {
 			t.Error(err)
 		}
