@@ -151,14 +151,14 @@ func (c *call) leave() bool {
 	return false
 }
 
-// overLimit counts a call against CallsPerMinute. t.mu is held.
+// overLimit counts a call against the calls per minute. t.mu is held.
 func (t *Tenant) overLimit(now time.Time) bool {
-	if t.config.CallsPerMinute <= 0 {
+	if t.most <= 0 {
 		return false
 	}
 	keep, _ := slices.BinarySearchFunc(t.recent, now.Add(-time.Minute), time.Time.Compare)
 	t.recent = slices.Delete(t.recent, 0, keep)
-	if len(t.recent) >= t.config.CallsPerMinute {
+	if len(t.recent) >= t.most {
 		return true
 	}
 	t.recent = append(t.recent, now)

@@ -357,6 +357,8 @@ func TestTheCallsOfAnyMinuteAreLimited(t *testing.T) {
 		time.Sleep(31 * time.Second)
 		c.get("subscriptions/list").is(200, "")
 		c.get("subscriptions/list").is(429, "AF429")
+		c.tenant.SetCallsPerMinute(0)
+		c.get("subscriptions/list").is(200, "")
 	})
 }
 

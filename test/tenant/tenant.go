@@ -89,6 +89,7 @@ type Tenant struct {
 	mu            sync.Mutex
 	secret        string
 	skew          time.Duration
+	most          int // calls per minute; 0: no limit
 	rng           uint64
 	tokens        map[string]issued
 	tokensIssued  uint64
@@ -96,7 +97,7 @@ type Tenant struct {
 	blobs         map[string]*blob   // by contentId
 	byCreated     map[string][]*blob // by content type, ordered by (Created, number)
 	faults        []*Injected
-	recent        []time.Time // calls of the last minute, oldest first; kept only with CallsPerMinute
+	recent        []time.Time // calls of the last minute, oldest first; kept only with a limit
 	account       ledger
 }
 
@@ -120,6 +121,7 @@ func New(c Config) *Tenant {
 		config:        c,
 		secret:        c.ClientSecret,
 		skew:          c.Skew,
+		most:          c.CallsPerMinute,
 		rng:           c.Seed,
 		tokens:        map[string]issued{},
 		subscriptions: map[string]*subscription{},
@@ -158,6 +160,13 @@ func (t *Tenant) SetSkew(skew time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.skew = skew
+}
+
+// SetCallsPerMinute allows so many calls from now on, as Config.CallsPerMinute does.
+func (t *Tenant) SetCallsPerMinute(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.most = n
 }
 
 // Disable switches a subscription off, as an administrator would.

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for something of the host before it fails.
+// Patience is how long a test waits for something of the host before it fails, unless Host.Patience says otherwise.
 const Patience = 30 * time.Second
 
 // Stats is the line of JSON that the host prints (test/host/stats.c).
@@ -81,6 +81,8 @@ func BuildHost(folder, dir string) (string, error) {
 
 // Host is a running host.
 type Host struct {
+	Patience time.Duration
+
 	t      testing.TB
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
@@ -93,7 +95,7 @@ type Host struct {
 // and env added to the environment. It ends with the test at the latest.
 func Start(t testing.TB, program string, env []string, args ...string) *Host {
 	t.Helper()
-	h := &Host{t: t, cmd: exec.Command(program, args...), done: make(chan error, 1)}
+	h := &Host{Patience: Patience, t: t, cmd: exec.Command(program, args...), done: make(chan error, 1)}
 	h.cmd.Env = append(os.Environ(), env...)
 	h.cmd.Stdout, h.cmd.Stderr = &h.stdout, &h.log
 	stdin, err := h.cmd.StdinPipe()
@@ -141,8 +143,8 @@ func (h *Host) Log() string { return h.log.String() }
 // WaitForLog waits until the log holds n times text.
 func (h *Host) WaitForLog(text string, n int) {
 	h.t.Helper()
-	if !h.log.wait(func(log string) bool { return strings.Count(log, text) >= n }) {
-		h.t.Fatalf("%q not logged %d times within %s:\n%s", text, n, Patience, h.Log())
+	if !h.log.wait(h.Patience, func(log string) bool { return strings.Count(log, text) >= n }) {
+		h.t.Fatalf("%q not logged %d times within %s:\n%s", text, n, h.Patience, h.Log())
 	}
 }
 
@@ -151,8 +153,8 @@ func (h *Host) Stats() Stats {
 	h.t.Helper()
 	before := strings.Count(h.stdout.String(), "\n")
 	h.Send("stats")
-	if !h.stdout.wait(func(out string) bool { return strings.Count(out, "\n") > before }) {
-		h.t.Fatalf("no statistics within %s:\n%s", Patience, h.Log())
+	if !h.stdout.wait(h.Patience, func(out string) bool { return strings.Count(out, "\n") > before }) {
+		h.t.Fatalf("no statistics within %s:\n%s", h.Patience, h.Log())
 	}
 	return h.lastStats()
 }
@@ -161,12 +163,12 @@ func (h *Host) Stats() Stats {
 func (h *Host) WaitForStats(wanted func(Stats) bool) Stats {
 	h.t.Helper()
 	const pause = 10 * time.Millisecond
-	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); time.Sleep(pause) {
+	for deadline := time.Now().Add(h.Patience); time.Now().Before(deadline); time.Sleep(pause) {
 		if s := h.Stats(); wanted(s) {
 			return s
 		}
 	}
-	h.t.Fatalf("statistics not as wanted within %s: %+v\n%s", Patience, h.lastStats(), h.Log())
+	h.t.Fatalf("statistics not as wanted within %s: %+v\n%s", h.Patience, h.lastStats(), h.Log())
 	return Stats{}
 }
 
@@ -199,8 +201,8 @@ func (h *Host) Wait() Result {
 		if err != nil && !errors.As(err, &exit) {
 			h.t.Fatal("wait for the host:", err)
 		}
-	case <-time.After(Patience):
-		h.t.Fatalf("host still running after %s:\n%s", Patience, h.Log())
+	case <-time.After(h.Patience):
+		h.t.Fatalf("host still running after %s:\n%s", h.Patience, h.Log())
 	}
 	return Result{Stats: h.lastStats(), ExitStatus: h.cmd.ProcessState.ExitCode(), Log: h.Log()}
 }
@@ -228,9 +230,9 @@ func (s *stream) String() string {
 	return s.text.String()
 }
 
-// wait reports whether f came true for the text within Patience.
-func (s *stream) wait(f func(text string) bool) bool {
-	timeout := time.After(Patience)
+// wait reports whether f came true for the text in time.
+func (s *stream) wait(patience time.Duration, f func(text string) bool) bool {
+	timeout := time.After(patience)
 	for {
 		s.mu.Lock()
 		text := s.text.String()
