@@ -58,7 +58,7 @@ endif
 
 # Without a package to name, go test shows what the test prints.
 faults:
-	@cd test/e2e && CGO_ENABLED=1 $(GO) test -run '^TestFaults$$'
+	@cd test/e2e && CGO_ENABLED=1 $(GO) test -run '^TestUndisturbed$$/^faults$$'
 
 N ?= 100
 crash:
@@ -66,7 +66,7 @@ crash:
 	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 2h -run '^TestCrash$$/^$(if $(FLUENT_BIT),Fluent_Bit,minimal_host)' -kills $(N) $(ARGS)
 
 throttled:
-	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestThrottledTenant$$' -throttled 10m
+	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestUndisturbed$$/^throttled_tenant$$' -throttled 10m
 
 backlog:
 	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestBacklog$$' -backlog 200000

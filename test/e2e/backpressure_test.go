@@ -1,22 +1,23 @@
 package e2e
 
 import (
-	"fmt"
+	"flag"
 	"io"
 	"maps"
 	"net/http"
-	"os"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"in_office365/test/tenant"
 )
+
+var stall = flag.Duration("stall", 3*time.Second, "how long the outputs take nothing once nothing can be collected any more")
 
 // destination is where Fluent Bit's http output sends to. It may take nothing for a while.
 type destination struct {
@@ -57,40 +58,55 @@ func (d *destination) received() map[string]int {
 	return maps.Clone(d.arrived)
 }
 
-// pressedInput is an input whose output may stall.
-type pressedInput struct {
-	tag    string
-	limits string // further lines of its stanza
-	keys   keys
-	output string // lines of the output that matches it
-}
-
 // httpOutput sends to that port, again and again.
 func httpOutput(port string) string {
 	return "name: http\n      format: json\n      host: 127.0.0.1\n      port: " + port
 }
 
-func fileOutput(dir string) string {
-	return fmt.Sprintf("name: file\n      path: %q\n      file: out", dir)
+// pressed is for the service: an output that has failed is soon tried again.
+const pressed = "  scheduler.base: 1\n  scheduler.cap: 2\n"
+
+// sending counts what a tenant sends of its blobs.
+type sending struct {
+	http.ResponseWriter
+	bytes *atomic.Int64
 }
 
-func configurePressed(t *testing.T, dir, service string, inputs ...pressedInput) (path string) {
+func (s sending) Write(p []byte) (int, error) {
+	n, err := s.ResponseWriter.Write(p)
+	s.bytes.Add(int64(n))
+	return n, err
+}
+
+func (s sending) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// serveCounting is serve, and bytes what is sent of blobs.
+func serveCounting(t *testing.T, tn *tenant.Tenant) (url string, bytes *atomic.Int64) {
 	t.Helper()
-	var in, out strings.Builder
-	for _, i := range inputs {
-		fmt.Fprintf(&in, "    - name: office365\n      tag: %s\n      %s\n", i.tag, i.limits)
-		for _, key := range slices.Sorted(maps.Keys(i.keys)) {
-			fmt.Fprintf(&in, "      %s: %s\n", key, strconv.Quote(i.keys[key]))
+	bytes = new(atomic.Int64)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/"+string(tenant.FetchBlob)+"/") {
+			w = sending{w, bytes}
 		}
-		fmt.Fprintf(&out, "    - %s\n      match: %s\n      retry_limit: no_limits\n", i.output, i.tag)
-	}
-	y := fmt.Sprintf("service:\n  flush: 1\n  grace: 5\n  scheduler.base: 1\n  scheduler.cap: 2\n  storage.path: %q\n%spipeline:\n  inputs:\n%s  outputs:\n%s",
-		filepath.Join(dir, "chunks"), service, &in, &out)
-	path = filepath.Join(dir, "fluent-bit.yaml")
-	if err := os.WriteFile(path, []byte(y), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+		tn.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL, bytes
+}
+
+// waitForStandstill waits until nothing has been sent for as long as -stall says.
+func waitForStandstill(t *testing.T, bytes *atomic.Int64) {
+	t.Helper()
+	sent, since := int64(-1), time.Now()
+	until(t, "nothing more to be sent", func() bool {
+		if n := bytes.Load(); n != sent {
+			sent, since = n, time.Now()
+		}
+		return time.Since(since) >= *stall
+	})
 }
 
 // An output that hangs, and then refuses, in the middle of a blob of 100 MB: Fluent Bit pauses the input. When the output takes records again, all of
@@ -119,18 +135,19 @@ func TestFluentBitPausesAndResumes(t *testing.T) {
 			week(tn, 1, 4, 100)
 			tn.AddBlob(tenant.General, time.Now().Add(-time.Hour), tenant.Sized(tenant.General, 2, blobSize))
 			d := newDestination(3)
-			f := startFluentBit(t, configurePressed(t, dir, tc.service, pressedInput{
-				"OFFICE365_EVENT_DATA", tc.limits,
-				stanza(serve(t, tn), dir, keys{"batch_size": "4M", "buffer_size": "12M"}), httpOutput(port(t, d)),
+			url, sent := serveCounting(t, tn)
+			f := startFluentBit(t, writeConfiguration(t, dir, pressed+tc.service, input{
+				tag: "OFFICE365_EVENT_DATA", lines: tc.limits, keys: stanza(url, dir, keys{"batch_size": "4M", "buffer_size": "12M"}), output: httpOutput(port(t, d)),
 			}))
 			until(t, "a pause", func() bool { return strings.Contains(f.log.String(), tc.pause) })
+			waitForStandstill(t, sent)
 			if whole := tn.Account().Offered[tenant.General]; whole.Whole == whole.Blobs {
-				t.Error("the blob was through before the pause")
+				t.Error("the blob was through in spite of the pause")
 			}
 			close(d.hung)
 			all := offered(tn)
 			until(t, "every record", func() bool { return len(d.received()) >= all })
-			peak := f.peakMemory()
+			peak := mostResident(t, f.cmd.Process.Pid) / 1e6
 			f.terminate()
 			account(t, d.received(), tn)
 			contains(t, f.log.String(), tc.resume)
@@ -163,11 +180,11 @@ func TestFluentBitPausesOneInputOfTwo(t *testing.T) {
 			outputs := []string{fileOutput(dir), fileOutput(dir)}
 			d := newDestination(2)
 			outputs[stalled] = httpOutput(port(t, d))
-			f := startFluentBit(t, configurePressed(t, dir, "",
-				pressedInput{"one", limits[0], stanza(serve(t, tenants[0]), dir, keys{"batch_size": "1M", "buffer_size": "4M"}), outputs[0]},
-				pressedInput{"two", limits[1], stanza(serve(t, tenants[1]), dir, keys{
-					"batch_size": "1M", "buffer_size": "4M", "tenant_id": second, "db": filepath.Join(dir, "two.db"),
-				}), outputs[1]},
+			first := stanza(serve(t, tenants[0]), dir, keys{"batch_size": "1M", "buffer_size": "4M"})
+			last := stanza(serve(t, tenants[1]), dir, keys{"batch_size": "1M", "buffer_size": "4M", "tenant_id": second, "db": filepath.Join(dir, "two.db")})
+			f := startFluentBit(t, writeConfiguration(t, dir, pressed,
+				input{tag: "one", lines: limits[0], keys: first, output: outputs[0]},
+				input{tag: "two", lines: limits[1], keys: last, output: outputs[1]},
 			))
 			until(t, "a pause", func() bool { return strings.Contains(f.log.String(), "paused (mem buf overlimit") })
 			close(d.hung)
@@ -181,20 +198,4 @@ func TestFluentBitPausesOneInputOfTwo(t *testing.T) {
 			contains(t, f.log.String(), "resume (mem buf overlimit")
 		})
 	}
-}
-
-// peakMemory is the most that the process has had resident so far, in MB.
-func (f *fluentBit) peakMemory() (megabytes int) {
-	f.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", f.cmd.Process.Pid))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &megabytes); err == nil {
-			return megabytes / 1000
-		}
-	}
-	f.t.Fatal("no VmHWM")
-	return 0
 }

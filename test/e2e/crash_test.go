@@ -37,18 +37,19 @@ func TestCrash(t *testing.T) {
 		begin  func(t *testing.T, dir string) crashable
 		keys   keys
 		latest time.Duration // of the moments of the kills
+		again  bool          // the host repeats by itself what it was sending when it was killed
 	}{
-		"Fluent Bit": {newCrashableFluentBit, keys{"settle": "1s"}, 5 * time.Second},
+		"Fluent Bit": {newCrashableFluentBit, keys{"settle": "1s"}, 5 * time.Second, true},
 		// Without a disk under it settle has to be longer than flush and the output take.
-		"Fluent Bit, storage in memory": {newCrashableFluentBit, keys{"settle": "3s", "storage.type": "memory"}, 9 * time.Second},
-		"minimal host":                  {newCrashableTestHost, keys{"settle": "1s"}, 5 * time.Second},
+		"Fluent Bit, storage in memory": {newCrashableFluentBit, keys{"settle": "3s", "storage.type": "memory"}, 9 * time.Second, true},
+		"minimal host":                  {newCrashableTestHost, keys{"settle": "1s"}, 5 * time.Second, false},
 	}
-	tenants := map[string]func(tn *tenant.Tenant){
-		"sound tenant":          func(*tenant.Tenant) {},
+	tenants := map[string]func(tn *tenant.Tenant) []*tenant.Injected{
+		"sound tenant":          func(*tenant.Tenant) []*tenant.Injected { return nil },
 		"5 % of the calls fail": failing,
 	}
 	var mu sync.Mutex
-	rows := []string{fmt.Sprintf("%-52s | kills | offered | missing | repeats per kill: median, max | may repeat: median, max | repeated by the host", "")}
+	rows := []string{fmt.Sprintf("%-52s | kills | offered | missing | repeats per kill: median, max | may repeat: median, max | repeated by the host | calls failed", "")}
 	t.Cleanup(func() { // after the parallel tests
 		t.Log("\n" + strings.Join(rows, "\n"))
 	})
@@ -60,25 +61,39 @@ func TestCrash(t *testing.T) {
 				c := host.begin(t, dir)
 				tn := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 20 * time.Millisecond, Gzip: true, PageSize: 30, Seed: *killSeed})
 				week(tn, 1, 6+*kills, 50) // more than can be settled meanwhile
-				inject(tn)
+				faults := inject(tn)
 				config := stanza(serve(t, tn), dir, keys{"batch_size": "128K", "buffer_size": "512K"})
 				maps.Copy(config, host.keys)
-				row := crash(t, c, tn, config, host.latest)
+				row, byHost := crash(t, c, tn, config, host.latest)
+				if byHost > 0 && !host.again {
+					t.Errorf("%d records were handed over once more in the same run", byHost)
+				}
+				failed, calls := 0, 0
+				for _, fault := range faults {
+					failed += fault.Hits()
+				}
+				for _, n := range tn.Account().Calls {
+					calls += n
+				}
+				if failed == 0 && len(faults) > 0 {
+					t.Error("no call has failed")
+				}
 				mu.Lock()
 				defer mu.Unlock()
-				rows = append(rows, fmt.Sprintf("%-52s | %s", name+", "+tenantName, row))
+				rows = append(rows, fmt.Sprintf("%-52s | %s | %d of %d", name+", "+tenantName, row, failed, calls))
 			})
 		}
 	}
 }
 
 // failing makes one call of twenty fail, in one of three ways.
-func failing(tn *tenant.Tenant) {
+func failing(tn *tenant.Tenant) (faults []*tenant.Injected) {
 	for _, effect := range []tenant.Effect{
 		tenant.HTMLPage(http.StatusServiceUnavailable), tenant.CutConnection(2000), tenant.Throttle(http.StatusTooManyRequests, time.Second),
 	} {
-		tn.Inject(tenant.Fault{Probability: 0.05 / 3}, effect)
+		faults = append(faults, tn.Inject(tenant.Fault{Probability: 0.05 / 3}, effect))
 	}
+	return faults
 }
 
 // crashable is a host in which the plugin can be killed and started again.
@@ -93,8 +108,8 @@ type crashable interface {
 	log() string // of the last run
 }
 
-// crash kills the host *kills times, and keeps the account, of which it returns the row of a table.
-func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest time.Duration) (row string) {
+// crash kills the host *kills times, and keeps the account, of which it returns the row of a table and how many records came twice from one run.
+func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest time.Duration) (row string, byHost int) {
 	t.Helper()
 	const soonest = 100 * time.Millisecond
 	t.Logf("-kill-seed %d", *killSeed)
@@ -110,7 +125,7 @@ func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest 
 		thirds = thirds[1:]
 		config["event_tag"] = runTag(run)
 		host.start(run, config)
-		<-time.After(after)
+		<-time.After(after) // no wait for something: the moment is what is tried out
 		host.kill()
 		a.kills = append(a.kills, killed{after: after, settled: a.settled(t, config["db"])})
 		for _, bad := range []string{"panic", "damaged"} {
@@ -126,7 +141,7 @@ func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest 
 
 	var notices map[string]int
 	a.copies, notices = host.arrivals()
-	row = a.report(t)
+	row, byHost = a.report(t)
 	ids := map[string]int{}
 	for d, n := range a.copies {
 		ids[d.id] += n
@@ -137,7 +152,7 @@ func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest 
 			t.Errorf("%d notices of %s", notices[kind], kind)
 		}
 	}
-	return row
+	return row, byHost
 }
 
 // The o365_tag tells which run a record comes from.
@@ -169,49 +184,32 @@ type killed struct {
 func (a *crashAccount) settled(t *testing.T, db string) []int {
 	t.Helper()
 	settled := make([]int, len(a.blobs))
-	content, err := os.ReadFile(db)
-	if errors.Is(err, os.ErrNotExist) {
-		return settled // killed before it came so far
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "copy")
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := ledger.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if l.SetAside() != "" {
-		t.Fatal("a kill has damaged the ledger")
-	}
-	for i, b := range a.blobs {
-		e, known, err := l.Stream(ledger.Key{
-			Cloud: "enterprise", Tenant: tenant.DefaultID, Application: tenant.DefaultClientID, ContentType: b.ContentType,
-		}).Get(b.ID)
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case known && e.State == ledger.Done:
-			settled[i] = b.Source.Count()
-		case known && e.State == ledger.Lost:
-			t.Errorf("blob %s is given up", b.ID)
-		case known:
-			settled[i] = int(e.Settled)
+	readLedger(t, db, func(l *ledger.Ledger) {
+		if l.SetAside() != "" {
+			t.Fatal("a kill has damaged the ledger")
 		}
-	}
+		for i, b := range a.blobs {
+			e, known, err := ledgerStream(l, b.ContentType).Get(b.ID)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case known && e.State == ledger.Done:
+				settled[i] = b.Source.Count()
+			case known && e.State == ledger.Lost:
+				t.Errorf("blob %s is given up", b.ID)
+			case known:
+				settled[i] = int(e.Settled)
+			}
+		}
+	})
 	return settled
 }
 
 // report compares, for each kill, three things: what had reached the destination or Fluent Bit's storage (it is in the destination in the end, with the
 // tag of that run or an earlier one), what of it the ledger called settled, and what the next run delivered again.
-func (a *crashAccount) report(t *testing.T) (row string) {
+func (a *crashAccount) report(t *testing.T) (row string, byHost int) {
 	t.Helper()
 	runs := map[string][]int{} // that delivered a record
-	byHost := 0
 	for d, n := range a.copies {
 		runs[d.id] = append(runs[d.id], runOf(t, d))
 		byHost += n - 1 // the plugin drops an Id that it has handed over in the same run
@@ -258,8 +256,8 @@ func (a *crashAccount) report(t *testing.T) (row string) {
 	slices.Sort(repeats)
 	slices.Sort(bounds)
 	half, last := len(repeats)/2, len(repeats)-1
-	return fmt.Sprintf("%5d | %7d | %7d | %21d, %6d | %15d, %6d | %d",
-		len(repeats), offered, missing, repeats[half], repeats[last], bounds[half], bounds[last], byHost)
+	return fmt.Sprintf("%5d | %7d | %7d | %21d, %6d | %15d, %6d | %20d",
+		len(repeats), offered, missing, repeats[half], repeats[last], bounds[half], bounds[last], byHost), byHost
 }
 
 func count(b bool) int {
@@ -336,7 +334,7 @@ func (c *crashableTestHost) finish(records int) {
 		}
 		return len(ids) >= records
 	})
-	sound(c.t, c.running.Stop())
+	clean(c.t, c.running.Stop())
 }
 
 func (c *crashableTestHost) arrivals() (map[delivery]int, map[string]int) {

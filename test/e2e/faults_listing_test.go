@@ -70,7 +70,7 @@ func windowBorder(t *testing.T) *trial {
 	if !begins || !ends {
 		x.Errorf("no window begins (%v) and ends (%v) at %s", begins, ends, border)
 	}
-	x.hitAlike()
+	x.others(hitAlike)
 	x.account(0, oneRun)
 	return x
 }
@@ -90,7 +90,7 @@ func lowerCaseNextPage(t *testing.T) *trial {
 	if pages < 2 {
 		x.Error("no listing had a second page")
 	}
-	x.hitAlike()
+	x.others(hitAlike)
 	x.wantCounter("list_failures", 0)
 	x.account(0, oneRun)
 	return x
@@ -171,7 +171,7 @@ func firstRun(t *testing.T) *trial {
 	x.wait()
 	x.waitForNotice("subscription_started", tenant.ContentTypes()...)
 	x.stop()
-	x.hitAlike()
+	x.others(hitAlike)
 	x.wantLog("subscription started; first content may take hours")
 	x.wantNotice("subscription_started", tenant.ContentTypes()...)
 	x.account(0, oneRun)

@@ -38,20 +38,36 @@ func faults() []fault {
 		{"error in one window, success in the next", cases{"": oneWindowFails}},
 		{"first run", cases{"": firstRun}},
 		{"one type without permission", cases{"": permissionMissing}},
-		{"same blob under a new contentId", cases{"in one run": republishedBlob, "after a restart": republishedBehindARestart}},
+		{"same blob under a new contentId", cases{"in one run": republishedBlob, "after a restart": republishedAfterARestart}},
 		{"body cut short, gzip broken, length wrong", cases{"": brokenBodies}},
 		{"NextPageUri to itself, to a foreign host", cases{"itself": nextPageLoop, "foreign host": foreignNextPage}},
 		{"pause for minutes, then kill -9", cases{"": pausedThenKilled}},
-		{"disk full, ledger damaged", cases{"full, then free": diskFullThenFree, "full until a kill": diskFullUntilAKill, "damaged": ledgerDamaged}},
+		{"disk full, ledger damaged", cases{
+			"full, then free": diskFullThenFree, "full until a kill": diskFullUntilAKill,
+			"damaged": ledgerDamaged(halfSpoilt), "cut": ledgerDamaged(cut), "zeros": ledgerDamaged(zeros), "emptied": ledgerDamaged(emptied),
+		}},
 		{"secret rotated", cases{"": secretRotated}},
 		{"subscription disabled in mid-run", cases{"": subscriptionDisabled}},
 	}
 }
 
+// What goes first, and side by side, while the parallel tests still wait: both wait more than they work, and the second is held to what it does in a given
+// time.
+func TestUndisturbed(t *testing.T) {
+	t.Run("faults", func(t *testing.T) {
+		t.Parallel()
+		runFaults(t)
+	})
+	t.Run("throttled tenant", func(t *testing.T) {
+		t.Parallel()
+		throttledTenant(t)
+	})
+}
+
 // Single faults that lose or repeat data in collectors in use, each end to end, each with its full account.
 //
 // The table goes to the standard output, where go test shows it when it is run in this folder.
-func TestFaults(t *testing.T) {
+func runFaults(t *testing.T) {
 	all := faults()
 	rows := make([]row, len(all))
 	// They wait more than they work, so more of them run than t.Parallel would let. The tests that hold the plugin to times come after.

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -115,21 +116,48 @@ func (f *fluentBit) terminate() time.Duration {
 // configure writes a configuration with these inputs, by tag, and everything to dir/out.
 func configure(t *testing.T, dir string, inputs map[string]keys) (path string) {
 	t.Helper()
-	var y strings.Builder
-	fmt.Fprintf(&y, "service:\n  flush: 1\n  grace: 5\n  hot_reload: on\n  storage.path: %q\n", filepath.Join(dir, "chunks"))
-	y.WriteString("pipeline:\n  inputs:\n")
+	var all []input
 	for _, tag := range slices.Sorted(maps.Keys(inputs)) {
-		fmt.Fprintf(&y, "    - name: office365\n      tag: %s\n", tag)
+		lines := ""
 		if inputs[tag]["storage.type"] == "" {
-			y.WriteString("      storage.type: filesystem\n")
+			lines = "storage.type: filesystem"
 		}
-		for _, key := range slices.Sorted(maps.Keys(inputs[tag])) {
-			fmt.Fprintf(&y, "      %s: %s\n", key, strconv.Quote(inputs[tag][key]))
+		all = append(all, input{tag: tag, lines: lines, keys: inputs[tag]})
+	}
+	all[0].match, all[0].output = "'*'", fileOutput(dir)
+	return writeConfiguration(t, dir, "  hot_reload: on\n", all...)
+}
+
+// input is a stanza of the plugin, and that of an output.
+type input struct {
+	tag    string
+	lines  string // besides the keys
+	keys   keys
+	match  string // of the output; the tag if there is none
+	output string // lines of an output, if there is one of its own
+}
+
+func fileOutput(dir string) string {
+	return fmt.Sprintf("name: file\n      path: %q\n      file: out", dir)
+}
+
+// writeConfiguration writes one with these lines for the service besides the usual ones. The outputs do not give up.
+func writeConfiguration(t *testing.T, dir, service string, inputs ...input) (path string) {
+	t.Helper()
+	var in, out strings.Builder
+	for _, i := range inputs {
+		fmt.Fprintf(&in, "    - name: office365\n      tag: %s\n      %s\n", i.tag, i.lines)
+		for _, key := range slices.Sorted(maps.Keys(i.keys)) {
+			fmt.Fprintf(&in, "      %s: %s\n", key, strconv.Quote(i.keys[key]))
+		}
+		if i.output != "" {
+			fmt.Fprintf(&out, "    - %s\n      match: %s\n      retry_limit: no_limits\n", i.output, cmp.Or(i.match, i.tag))
 		}
 	}
-	fmt.Fprintf(&y, "  outputs:\n    - name: file\n      match: '*'\n      path: %q\n      file: out\n      retry_limit: no_limits\n", dir)
+	y := fmt.Sprintf("service:\n  flush: 1\n  grace: 5\n  storage.path: %q\n%spipeline:\n  inputs:\n%s  outputs:\n%s",
+		filepath.Join(dir, "chunks"), service, &in, &out)
 	path = filepath.Join(dir, "fluent-bit.yaml")
-	if err := os.WriteFile(path, []byte(y.String()), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(y), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -12,17 +14,21 @@ import (
 	"testing"
 	"time"
 
+	"in_office365/plugin/ledger"
 	"in_office365/test/host/hosttest"
 	"in_office365/test/tenant"
 )
 
-// patience bounds every wait for something that should happen. The machines that run this may be slow and busy.
-const patience = 3 * time.Minute
+// patience bounds every wait for something that should happen. The machines that run this may be slow and busy, and flags may ask for more than is
+// usual.
+var patience time.Duration
 
 // What TestMain builds.
 var plugin, testHost string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	patience = 3*time.Minute + *throttledFor + *stall + time.Duration(*backlogBlobs)*10*time.Millisecond
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "office365-e2e")
 		if err != nil {
@@ -124,6 +130,54 @@ func offered(tenants ...*tenant.Tenant) (n int) {
 func week(tn *tenant.Tenant, seed uint64, blobs, records int) {
 	now := time.Now()
 	tn.Publish(tenant.Plan{Seed: seed, Blobs: blobs, Records: records, From: now.Add(-6 * 24 * time.Hour), To: now.Add(-time.Minute)})
+}
+
+// mostResident is the peak of the memory that the process has had resident.
+func mostResident(t *testing.T, pid int) (bytes int64) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(status), "VmHWM:")
+	var kB int64
+	if _, err := fmt.Sscan(line, &kB); err != nil {
+		t.Fatal("VmHWM:", err)
+	}
+	return kB << 10
+}
+
+// readLedger opens a copy of a ledger, since a host may hold it. There may be none yet, and the copy be made in the middle of a write: then it has been
+// set aside.
+func readLedger(t *testing.T, db string, use func(*ledger.Ledger)) {
+	t.Helper()
+	content, err := os.ReadFile(db)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(db), "copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	use(l)
+}
+
+// ledgerStream is what the ledger knows of a content type of the default tenant.
+func ledgerStream(l *ledger.Ledger, contentType string) *ledger.Stream {
+	return l.Stream(ledger.Key{Cloud: "enterprise", Tenant: tenant.DefaultID, Application: tenant.DefaultClientID, ContentType: contentType})
 }
 
 func contains(t *testing.T, log, text string) {

@@ -18,7 +18,9 @@ import (
 // startTestHost runs the plugin in the minimal host.
 func startTestHost(t *testing.T, inputs []keys, args ...string) *hosttest.Host {
 	t.Helper()
-	return hosttest.Start(t, testHost, nil, hostArgs(inputs, args...)...)
+	h := hosttest.Start(t, testHost, nil, hostArgs(inputs, args...)...)
+	h.Patience = patience
+	return h
 }
 
 // hostArgs are the arguments of the minimal host that make these inputs.
@@ -262,62 +264,6 @@ func TestFormats(t *testing.T) {
 					t.Errorf("%v", e.Body)
 				}
 			}
-		})
-	}
-}
-
-// What a power cut leaves of the ledger is set aside, which is announced; what the API still has is collected again, and what is new as well.
-func TestDamagedLedgerIsSetAside(t *testing.T) {
-	t.Parallel()
-	for name, damage := range map[string]func(content []byte) []byte{
-		"cut":     func(content []byte) []byte { return content[:4*os.Getpagesize()] },
-		"zeros":   func(content []byte) []byte { clear(content[4*os.Getpagesize():]); return content },
-		"nothing": func([]byte) []byte { return nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes()}), t.TempDir()
-			week(tn, 1, 10, 10)
-			k := stanza(serve(t, tn), dir, keys{"settle": "1s"})
-			first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
-			run := func(out string, notices int) hosttest.Result {
-				h := startTestHost(t, []keys{k}, "--interval-ms", "20", "--output", out)
-				h.WaitForStats(func(s hosttest.Stats) bool { return s.Records >= int64(offered(tn)+notices) })
-				r := h.Stop()
-				sound(t, r)
-				return r
-			}
-			run(first, 0)
-			content, err := os.ReadFile(k["db"])
-			if err != nil {
-				t.Fatal(err)
-			}
-			damaged := damage(slices.Clone(content))
-			if err := os.WriteFile(k["db"], damaged, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			tn.Publish(tenant.Plan{Seed: 2, Blobs: 2, Records: 10, From: time.Now().Add(-time.Hour), To: time.Now().Add(-time.Minute)})
-			r := run(second, 1)
-
-			aside, err := filepath.Glob(k["db"] + ".damaged-*")
-			if err != nil || len(aside) != 1 {
-				t.Fatalf("set aside: %q, %v", aside, err)
-			}
-			if kept, err := os.ReadFile(aside[0]); err != nil || !slices.Equal(kept, damaged) {
-				t.Errorf("what is set aside is not what was there: %v", err)
-			}
-			contains(t, r.Log, "the db is damaged and has been set aside; what the API still has is collected again")
-			contains(t, r.Log, aside[0])
-			notices := 0
-			for _, e := range received(t, second) {
-				if e.Notice() == "ledger_reset" {
-					notices++
-				}
-			}
-			if notices != 1 {
-				t.Errorf("%d notices of ledger_reset", notices)
-			}
-			account(t, arrived(received(t, second)), tn)
 		})
 	}
 }
