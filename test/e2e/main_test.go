@@ -132,17 +132,23 @@ func week(tn *tenant.Tenant, seed uint64, blobs, records int) {
 	tn.Publish(tenant.Plan{Seed: seed, Blobs: blobs, Records: records, From: now.Add(-6 * 24 * time.Hour), To: now.Add(-time.Minute)})
 }
 
-// mostResident is the peak of the memory that the process has had resident.
+// mostResident is the peak of the memory that the process has had resident, the pages of mapped files included.
 func mostResident(t *testing.T, pid int) (bytes int64) {
+	t.Helper()
+	return memory(t, pid, "VmHWM")
+}
+
+// memory is a line of the process's status (proc_pid_status(5)).
+func memory(t *testing.T, pid int, name string) (bytes int64) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, line, _ := strings.Cut(string(status), "VmHWM:")
+	_, line, _ := strings.Cut(string(status), name+":")
 	var kB int64
 	if _, err := fmt.Sscan(line, &kB); err != nil {
-		t.Fatal("VmHWM:", err)
+		t.Fatalf("%s: %v", name, err)
 	}
 	return kB << 10
 }
