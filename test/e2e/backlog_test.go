@@ -19,7 +19,7 @@ func TestBacklog(t *testing.T) {
 	const (
 		latency = 20 * time.Millisecond
 		workers = 64
-		most    = 96 << 20 // of memory of its own; the ledger's file is mapped too, and its pages are the system's to drop
+		most    = 160 << 20 // of memory of its own, with so many workers; the ledger's file is mapped too, and its pages are the system's to drop
 	)
 	types := tenant.ContentTypes()
 	tn, dir := tenant.New(tenant.Config{Subscribed: types, Latency: latency, Gzip: true}), t.TempDir()
