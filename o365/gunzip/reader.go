@@ -331,6 +331,11 @@ func (r *Reader) decompress() error {
 	return nil
 }
 
+// refill makes hold have 56 bits at least. All of a word is put in, but only so many bits are counted as make whole bytes; the others come again.
+func refill(in []byte, hold uint64, have uint, pos int) (uint64, uint, int) {
+	return hold | word(in, pos)<<(have&63), have | 56, pos + int((63-have)/8)
+}
+
 // decode decodes until the block ends, out is full or pos is beyond limit, from which on it reads up to inputSlack bytes.
 func (r *Reader) decode(limit int) (err error) {
 	var (
@@ -340,10 +345,7 @@ func (r *Reader) decode(limit int) (err error) {
 		codes      = &r.codes
 	)
 	for pos <= limit && made < outputEnd {
-		// Now there are 56 bits at least. All of a word is put in, but only so many bits are counted as make whole bytes; the others come again.
-		hold |= word(in, pos) << (have & 63)
-		pos += int((63 - have) / 8)
-		have |= 56
+		hold, have, pos = refill(in, hold, have, pos)
 
 		// Two pairs of literals take 22 bits at most, what follows 20.
 		e := codes.literals[hold&literalMask]
@@ -381,9 +383,7 @@ func (r *Reader) decode(limit int) (err error) {
 			break
 		}
 
-		hold |= word(in, pos) << (have & 63)
-		pos += int((63 - have) / 8)
-		have |= 56
+		hold, have, pos = refill(in, hold, have, pos)
 		if e = codes.distances[hold&distanceMask]; e.isTable() {
 			hold >>= distanceBits
 			have -= distanceBits
