@@ -104,35 +104,28 @@ func TestEveryLayoutOfTheHost(t *testing.T) {
 	}
 }
 
-// 10,000 callbacks while every fetch is slow: nothing leaks, and no callback waits for the network.
+// 10,000 callbacks while every fetch is slow: nothing leaks, and no callback waits for the network. More than one in a hundred takes a batch, so the
+// 99th percentile is of those. A quiet machine shows less than 100 µs; the limit leaves room for the scheduler of a busy one.
 func TestCallbacksAreQuickAndLeakNothing(t *testing.T) {
 	t.Parallel()
-	const limit = 1000.0 // µs, for 99 of 100
-	var p99 float64
-	for range 2 { // a machine that is busy with other things may spoil one run
-		s := run10000Callbacks(t)
-		if p99 = s.CallbackMicros.P99; p99 < limit {
-			return
-		}
-	}
-	t.Errorf("the 99th percentile of the callbacks is %.0f µs", p99)
-}
-
-func run10000Callbacks(t *testing.T) hosttest.Stats {
-	t.Helper()
-	tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 300 * time.Millisecond}), t.TempDir()
+	const (
+		latency  = 300 * time.Millisecond
+		p50, p99 = 200.0, 30_000.0 // µs
+	)
+	tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: latency}), t.TempDir()
 	week(tn, 1, 200, 20)
-	h := startTestHost(t, []keys{stanza(serve(t, tn), dir, keys{"batch_size": "64K", "buffer_size": "1M"})},
-		"--interval-ms", "2", "--callbacks", "10000")
-	r := h.Wait()
+	r := startTestHost(t, []keys{stanza(serve(t, tn), dir, keys{"batch_size": "64K", "buffer_size": "1M"})},
+		"--interval-ms", "2", "--callbacks", "10000").Wait()
 	sound(t, r)
 	s := r.Stats
 	t.Logf("%d callbacks, %d batches, %d records; callback p50 %.0f µs, p99 %.0f µs, max %.0f µs",
 		s.Callbacks, s.Batches, s.Records, s.CallbackMicros.P50, s.CallbackMicros.P99, s.CallbackMicros.Max)
-	if s.Callbacks < 10_000 || s.Batches < 50 {
+	if s.Callbacks < 10_000 || s.Batches < s.Callbacks/100 {
 		t.Errorf("%d callbacks, %d batches", s.Callbacks, s.Batches)
 	}
-	return s
+	if s.CallbackMicros.P50 > p50 || s.CallbackMicros.P99 > p99 {
+		t.Errorf("half of the callbacks take up to %.0f µs, 99 of 100 up to %.0f µs", s.CallbackMicros.P50, s.CallbackMicros.P99)
+	}
 }
 
 func TestTwoInputsOnEveryHost(t *testing.T) {
