@@ -149,8 +149,10 @@ type blob struct {
 	bytes                           int64 // of JSON in the whole fetches
 }
 
-// visible reports whether the API shows the blob. Tenant.mu is held.
-func (b *blob) visible(now time.Time) bool { return !b.removed && !b.Visible.After(now) }
+// visible reports whether the API shows the blob: one that was listed stays, though the tenant's clock goes back. Tenant.mu is held.
+func (b *blob) visible(now time.Time) bool {
+	return !b.removed && (b.listed > 0 || !b.Visible.After(now))
+}
 
 // AddBlob offers a blob of the content type created then, and returns its contentId.
 func (t *Tenant) AddBlob(contentType string, created time.Time, source Source) string {

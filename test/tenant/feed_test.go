@@ -167,6 +167,19 @@ func TestTimesAreTakenInAllTheirForms(t *testing.T) {
 	}
 }
 
+func TestAListedBlobStaysThoughTheClockGoesBack(t *testing.T) {
+	c := inMemory(t, subscribed(tenant.Config{Skew: 5 * time.Minute})).login()
+	now := c.tenant.Now()
+	listed := c.tenant.AddBlob(tenant.Exchange, now, tenant.Generated{})
+	if n := len(c.get(listing(tenant.Exchange, now.Add(-time.Hour), now.Add(time.Minute))).items()); n != 1 {
+		t.Fatalf("%d blobs are listed, want 1", n)
+	}
+	unlisted := c.tenant.AddBlob(tenant.Exchange, now, tenant.Generated{})
+	c.tenant.SetSkew(0)
+	c.get("audit/"+listed).is(200, "")
+	c.get("audit/"+unlisted).is(404, "AF20050")
+}
+
 func TestALateBlobIsListedFromItsVisibleTimeOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := inMemory(t, subscribed(tenant.Config{})).login()
