@@ -2,14 +2,10 @@ package e2e
 
 import (
 	"flag"
-	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,53 +14,6 @@ import (
 )
 
 var stall = flag.Duration("stall", 3*time.Second, "how long the outputs take nothing once nothing can be collected any more")
-
-// destination is where Fluent Bit's http output sends to. It may take nothing for a while.
-type destination struct {
-	hung    chan struct{} // closed when it hangs no more
-	refuses int           // how many requests it answers 503 after that
-
-	mu      sync.Mutex
-	arrived map[string]int
-}
-
-func newDestination(refuses int) *destination {
-	return &destination{hung: make(chan struct{}), refuses: refuses, arrived: map[string]int{}}
-}
-
-var arrivedID = regexp.MustCompile(`"o365_id":"([^"]*)"`)
-
-func (d *destination) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	select {
-	case <-d.hung:
-	case <-r.Context().Done():
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.refuses--; d.refuses >= 0 || err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	for _, found := range arrivedID.FindAllSubmatch(body, -1) {
-		d.arrived[string(found[1])]++
-	}
-}
-
-func (d *destination) received() map[string]int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return maps.Clone(d.arrived)
-}
-
-// httpOutput sends to that port, again and again.
-func httpOutput(port string) string {
-	return "name: http\n      format: json\n      host: 127.0.0.1\n      port: " + port
-}
-
-// pressed is for the service: an output that has failed is soon tried again.
-const pressed = "  scheduler.base: 1\n  scheduler.cap: 2\n"
 
 // sending counts what a tenant sends of its blobs.
 type sending struct {
@@ -134,7 +83,8 @@ func TestFluentBitPausesAndResumes(t *testing.T) {
 			tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Gzip: true}), t.TempDir()
 			week(tn, 1, 4, 100)
 			tn.AddBlob(tenant.General, time.Now().Add(-time.Hour), tenant.Sized(tenant.General, 2, blobSize))
-			d := newDestination(3)
+			d, received := &destination{refuses: 3}, arrivals{}
+			d.stall()
 			url, sent := serveCounting(t, tn)
 			f := startFluentBit(t, writeConfiguration(t, dir, pressed+tc.service, input{
 				tag: "OFFICE365_EVENT_DATA", lines: tc.limits, keys: stanza(url, dir, keys{"batch_size": "4M", "buffer_size": "12M"}), output: httpOutput(port(t, d)),
@@ -144,12 +94,13 @@ func TestFluentBitPausesAndResumes(t *testing.T) {
 			if whole := tn.Account().Offered[tenant.General]; whole.Whole == whole.Blobs {
 				t.Error("the blob was through in spite of the pause")
 			}
-			close(d.hung)
+			d.flow()
 			all := offered(tn)
-			until(t, "every record", func() bool { return len(d.received()) >= all })
+			until(t, "every record", func() bool { d.take(t, received.add); return len(received) >= all })
 			peak := mostResident(t, f.cmd.Process.Pid) / 1e6
 			f.terminate()
-			account(t, d.received(), tn)
+			d.take(t, received.add)
+			account(t, received, tn)
 			contains(t, f.log.String(), tc.resume)
 			t.Logf("%d pauses, peak memory %d MB", strings.Count(f.log.String(), tc.pause), peak)
 			if peak > most {
@@ -178,7 +129,8 @@ func TestFluentBitPausesOneInputOfTwo(t *testing.T) {
 			limits := []string{"storage.type: filesystem", "storage.type: filesystem"}
 			limits[stalled] = "mem_buf_limit: 1M"
 			outputs := []string{fileOutput(dir), fileOutput(dir)}
-			d := newDestination(2)
+			d, received := &destination{refuses: 2}, arrivals{}
+			d.stall()
 			outputs[stalled] = httpOutput(port(t, d))
 			first := stanza(serve(t, tenants[0]), dir, keys{"batch_size": "1M", "buffer_size": "4M"})
 			last := stanza(serve(t, tenants[1]), dir, keys{"batch_size": "1M", "buffer_size": "4M", "tenant_id": second, "db": filepath.Join(dir, "two.db")})
@@ -187,13 +139,14 @@ func TestFluentBitPausesOneInputOfTwo(t *testing.T) {
 				input{tag: "two", lines: limits[1], keys: last, output: outputs[1]},
 			))
 			until(t, "a pause", func() bool { return strings.Contains(f.log.String(), "paused (mem buf overlimit") })
-			close(d.hung)
-			until(t, "every record of the one that was paused", func() bool { return len(d.received()) >= offered(tenants[stalled]) })
+			d.flow()
+			until(t, "every record of the one that was paused", func() bool { d.take(t, received.add); return len(received) >= offered(tenants[stalled]) })
 			out := newOutput(t, dir)
 			out.waitFor(offered(tenants[1-stalled]))
 			f.terminate()
 			out.update()
-			account(t, d.received(), tenants[stalled])
+			d.take(t, received.add)
+			account(t, received, tenants[stalled])
 			account(t, out.arrived, tenants[1-stalled])
 			contains(t, f.log.String(), "resume (mem buf overlimit")
 		})

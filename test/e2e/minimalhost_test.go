@@ -48,14 +48,21 @@ func received(t *testing.T, path string) []events.Event {
 	return all
 }
 
-func arrived(all []events.Event) map[string]int {
-	ids := map[string]int{}
-	for _, e := range all {
-		if e.Notice() == "" {
-			ids[e.ID()]++
-		}
+// arrivals counts records by their o365_id.
+type arrivals map[string]int
+
+func (a arrivals) add(e events.Event) {
+	if e.Notice() == "" {
+		a[e.ID()]++
 	}
-	return ids
+}
+
+func arrived(all []events.Event) arrivals {
+	a := arrivals{}
+	for _, e := range all {
+		a.add(e)
+	}
+	return a
 }
 
 // sound checks what must hold in every run of the minimal host.
