@@ -139,6 +139,24 @@ func TestOpenBlobOfTheWrongLength(t *testing.T) {
 	}
 }
 
+// A gigabyte of blanks in a megabyte of gzip is not read to its end.
+func TestOpenBlobEndsAnExpansionThatNoRecordsHave(t *testing.T) {
+	bomb := bytes.Repeat(zipped(strings.Repeat(" ", 1<<20)), 1<<10)
+	c := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		send(w, bomb, -1)
+	})
+	body, err := c.OpenBlob(t.Context(), o365.Blob{URI: "/audit/1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	n, err := io.Copy(io.Discard, body)
+	if e := typed(t, err); e.Action != o365.Retry || !strings.Contains(err.Error(), "expands more than 500 times") || n > 100<<20 {
+		t.Errorf("got %v after %d bytes", err, n)
+	}
+}
+
 func TestOpenBlobFailures(t *testing.T) {
 	for _, tc := range []struct {
 		status int

@@ -2,6 +2,7 @@ package o365
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -21,8 +22,19 @@ type body struct {
 	gunzips *sync.Pool     // where gunzip goes when the body was read to its end, or to an error
 	decoded *bufio.Reader
 	begun   bool
+	taken   int64 // bytes from raw
+	given   int64 // bytes decoded
 	err     error // final
 }
+
+// Audit records shrink to a tenth or so. What expands much more, and not just for a moment, was made to keep the reader busy: deflate comes to 1,032
+// at most (https://zlib.net/zlib_tech.html).
+const (
+	maxExpansion  = 500
+	freeExpansion = 64 << 20 // bytes decoded before anything is said
+)
+
+var errExpansion = fmt.Errorf("the gzip data expands more than %d times, which no audit records do", maxExpansion)
 
 func openBody(res *http.Response, watch *silenceWatch, gunzips *sync.Pool) *body {
 	b := &body{raw: res.Body, watch: watch, want: res.ContentLength, gunzips: gunzips}
@@ -50,7 +62,11 @@ func (b *body) Read(p []byte) (n int, err error) {
 			_, _ = b.decoded.Discard(3)
 		}
 	}
-	if n, b.err = b.decoded.Read(p); b.err != nil && b.gunzip != nil {
+	n, b.err = b.decoded.Read(p)
+	if b.given += int64(n); b.err == nil && b.given > freeExpansion && b.given > maxExpansion*b.taken {
+		b.err = errExpansion
+	}
+	if b.err != nil && b.gunzip != nil {
 		b.gunzip.Reset(nil)
 		b.gunzips.Put(b.gunzip)
 		b.gunzip, b.decoded = nil, nil
@@ -70,6 +86,7 @@ func (b rawBody) Read(p []byte) (int, error) {
 	b.watch.expect()
 	n, err := b.raw.Read(p)
 	b.watch.rest()
+	b.taken += int64(n)
 	if b.want >= 0 {
 		b.want -= int64(n)
 	}

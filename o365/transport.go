@@ -20,6 +20,8 @@ const (
 	streamBuffer = 512 << 10
 	// Of HTTP/1.1 this much is read with one call of the system; Go's default is 4 KiB.
 	readBuffer = 32 << 10
+	// The API sends 2 KiB of header or so; Go reads 10 MiB by default.
+	maxHeader = 64 << 10
 	// An HTTP/2 connection that stays silent for this long is probed.
 	pingAfter = 30 * time.Second
 )
@@ -50,16 +52,17 @@ func NewHTTPClient(o TransportOptions) *http.Client {
 	}
 	return WithoutRedirects(&http.Client{
 		Transport: &http.Transport{
-			Proxy:                 proxy,
-			DialContext:           (&net.Dialer{Timeout: timeout}).DialContext,
-			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
-			TLSHandshakeTimeout:   timeout,
-			ResponseHeaderTimeout: timeout,
-			IdleConnTimeout:       keepIdle,
-			MaxIdleConnsPerHost:   max(o.Workers, http.DefaultMaxIdleConnsPerHost),
-			ReadBufferSize:        readBuffer,
-			ForceAttemptHTTP2:     true,
-			HTTP2:                 &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer, SendPingTimeout: pingAfter},
+			Proxy:                  proxy,
+			DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
+			TLSHandshakeTimeout:    timeout,
+			ResponseHeaderTimeout:  timeout,
+			IdleConnTimeout:        keepIdle,
+			MaxIdleConnsPerHost:    max(o.Workers, http.DefaultMaxIdleConnsPerHost),
+			ReadBufferSize:         readBuffer,
+			MaxResponseHeaderBytes: maxHeader,
+			ForceAttemptHTTP2:      true,
+			HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer, SendPingTimeout: pingAfter},
 		},
 	})
 }

@@ -4,11 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +69,21 @@ func TestHTTPClientRefuses(t *testing.T) {
 	}
 }
 
+func TestHTTPClientReadsNoEndlessHeader(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		server, pool := secure(t, func(w http.ResponseWriter, r *http.Request) {
+			for i := range 100 {
+				w.Header().Set(fmt.Sprintf("X-Header-%d", i), strings.Repeat("x", 1000))
+			}
+		}, func(s *httptest.Server) { s.EnableHTTP2 = http2 })
+		res, err := o365.NewHTTPClient(o365.TransportOptions{RootCAs: pool}).Get(server.URL)
+		if err == nil {
+			res.Body.Close()
+			t.Errorf("HTTP/2 %v: a header of 100 kB was read", http2)
+		}
+	}
+}
+
 func TestHTTPClientTimesOutOnTheHeaderOnly(t *testing.T) {
 	header := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-header }))
@@ -96,6 +113,55 @@ func TestHTTPClientPassesNoProxyOnTheWayToLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
+}
+
+// What a proxy is asked to reach by TLS it sees no more of than the name.
+func TestTheProxySeesNoToken(t *testing.T) {
+	server, pool := secure(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("Authorization")) }, func(*httptest.Server) {})
+	var asked []*http.Request
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Clone(t.Context()))
+		tunnel(t, w, server.Listener.Addr().String())
+	}))
+	defer proxy.Close()
+	client := o365.NewHTTPClient(o365.TransportOptions{ProxyURL: parse(t, proxy.URL), RootCAs: pool})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://example.com/audit", nil) // a name of httptest's certificate
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer token-1")
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); string(got) != "Bearer token-1" {
+		t.Errorf("the server got %q, %v", got, err)
+	}
+	if len(asked) != 1 || asked[0].Method != http.MethodConnect || asked[0].Host != "example.com:443" || strings.Contains(fmt.Sprint(asked[0].Header, asked[0].URL), "token-1") {
+		t.Errorf("the proxy was asked %v", asked)
+	}
+}
+
+// tunnel joins the connection that asks with one to the address.
+func tunnel(t *testing.T, w http.ResponseWriter, address string) {
+	there, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	here, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
+	go func() {
+		io.Copy(there, here)
+		there.Close()
+	}()
+	io.Copy(here, there)
+	here.Close()
 }
 
 func TestHTTPClientUsesTheProxy(t *testing.T) {
