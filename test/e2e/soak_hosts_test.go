@@ -17,7 +17,7 @@ import (
 type soakHost interface {
 	name() string
 	start()
-	reload()        // as SIGHUP; returns when the plugin has begun anew
+	reload()        // as SIGHUP; returns when the plugin has stopped at least
 	stop(kill bool) // as SIGTERM, or SIGKILL
 	stall(on bool)  // what is to receive the records takes none
 	pauses() int    // of the plugin, so far
@@ -88,6 +88,7 @@ func (m *minimalSoak) start() {
 	args := hostArgs([]keys{stanza("", m.dir, m.keys)}, "--interval-ms", "200", "--output", m.out)
 	args[len(args)-1] = m.library
 	m.host = hosttest.Start(m.T, testHost, []string{m.tellingEnv()}, args...)
+	m.host.Patience = patience
 	if m.stalled {
 		m.stall(true)
 	}
@@ -167,6 +168,11 @@ func (f *fluentBitSoak) reload() {
 }
 
 func (f *fluentBitSoak) stop(kill bool) {
+	select {
+	case <-f.process.done:
+		f.Errorf("Fluent Bit has ended by itself: %v", f.process.err)
+	default:
+	}
 	if kill {
 		f.process.signal(syscall.SIGKILL)
 		f.process.wait()

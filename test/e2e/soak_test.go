@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,11 +83,13 @@ type soak struct {
 	stalled      bool // the output
 	pausesBefore int
 	flowAt       time.Duration // when it ends; 0: the host has not paused yet
+	flowed       time.Duration // when it has ended
 }
 
 // original is a blob that may be published again under another contentId.
 type original struct {
 	id     string
+	at     time.Duration
 	source tenant.Generated
 	life   int
 }
@@ -136,13 +138,16 @@ func (s *soak) run() {
 	tick := time.NewTicker(soakTick)
 	defer tick.Stop()
 	most := s.length + patience // for trouble that has not been met yet
-	for now := time.Duration(0); now < s.length || now < most && !s.troubles.allMet(); now = time.Since(s.begun) {
+	for now := time.Duration(0); now < s.length || now < most && (!s.troubles.allMet() || len(s.plan) > 0); now = time.Since(s.begun) {
 		s.publish(now)
 		s.troubles.tick(s, now)
 		s.interrupt(now)
 		s.process.update()
 		s.takeSample(now)
 		<-tick.C
+	}
+	if len(s.plan) > 0 {
+		s.Errorf("%d interruptions have not come", len(s.plan))
 	}
 	s.flow()
 	s.troubles.liftAll(s)
@@ -151,6 +156,10 @@ func (s *soak) run() {
 	drained := time.Now()
 	s.until("the backlog", func() bool { s.process.update(); return s.missing() == 0 })
 	s.say("lifted after %s, drained in another %s", drained.Sub(s.begun).Round(time.Second), time.Since(drained).Round(time.Second))
+	s.until("the ledger to know that everything is through", func() bool {
+		through := true
+		return s.entries(func(_ string, _ int, e ledger.Entry) { through = through && e.State != ledger.Pending }) && through
+	})
 	s.process.stop(false)
 }
 
@@ -201,7 +210,8 @@ func (s *soak) publish(now time.Duration) {
 		case s.blobs%s.largeEach == s.largeEach/2:
 			s.tenant.AddBlob(contentType, created, tenant.Sized(contentType, s.seed, s.large))
 			continue
-		case s.blobs%20 == 0 && len(s.originals) > 0:
+		case s.blobs%20 == 0 && len(s.originals) > 0: // of the last half hour, well within dedup_window
+			s.originals = slices.DeleteFunc(s.originals, func(o original) bool { return now-o.at > 30*time.Minute })
 			s.republish(s.originals[s.rng.IntN(len(s.originals))], created)
 			continue
 		case s.blobs%10 == 1: // late: a poll finds it
@@ -210,7 +220,7 @@ func (s *soak) publish(now time.Duration) {
 			created = created.Add(-s.between(2*time.Hour, 5*time.Hour))
 		}
 		id := s.tenant.AddBlob(contentType, created, source)
-		s.originals = append(s.originals, original{id, source, s.life})
+		s.originals = append(s.originals, original{id, now, source, s.life})
 	}
 }
 
@@ -263,6 +273,9 @@ func (s *soak) interruptions() (plan []interruption) {
 	return plan
 }
 
+// afterFlow lets the host hear of what the output has taken: what it has not heard of, it sends again after a kill.
+const afterFlow = 2 * time.Second
+
 func (s *soak) interrupt(now time.Duration) {
 	switch {
 	case !s.stalled:
@@ -270,6 +283,10 @@ func (s *soak) interrupt(now time.Duration) {
 		s.flowAt = now + s.pace.stall
 	case s.flowAt > 0 && now >= s.flowAt:
 		s.flow()
+		s.flowed = now
+	}
+	if now < s.flowed+afterFlow {
+		return
 	}
 	for len(s.plan) > 0 && now >= s.plan[0].at && (!s.stalled || !s.plan[0].flowing) {
 		do := s.plan[0].do
@@ -293,15 +310,7 @@ func (s *soak) flow() {
 
 // anew ends the plugin and begins it again. What was fetched and does not stand in the ledger as done may come again then.
 func (s *soak) anew(restart func()) {
-	var done map[string]int // records, by contentId
-	s.until("the ledger", func() bool {
-		done = map[string]int{}
-		return s.entries(func(id string, records int, e ledger.Entry) {
-			if done[id] = int(e.Settled); e.State != ledger.Pending {
-				done[id] = records
-			}
-		})
-	})
+	settled := s.settled()
 	restart()
 	s.life++
 	for _, b := range s.tenant.Account().Blobs {
@@ -310,7 +319,7 @@ func (s *soak) anew(restart func()) {
 		}
 		n := 0
 		for id := range b.Source.IDs() {
-			if n++; n > done[b.ID] {
+			if n++; n > settled[b.ID] {
 				s.mayRepeat[id]++
 			}
 		}
@@ -321,13 +330,7 @@ func (s *soak) anew(restart func()) {
 
 func (s *soak) settleAccounts() {
 	log := s.wholeLog()
-	for _, line := range strings.Split(log, "] stopped ")[1:] {
-		line, _, _ = strings.Cut(line, "\n")
-		for _, match := range counter.FindAllStringSubmatch(line, -1) {
-			n, _ := strconv.Atoi(match[2])
-			s.counters[match[1]] += n
-		}
-	}
+	s.count(log)
 	if strings.Contains(log, "panic in ") || strings.Contains(log, "panic while ") {
 		s.Error("a panic, see the log")
 	}

@@ -123,7 +123,7 @@ func kindsOfTrouble(s *soak) []trouble {
 		effect("slow answer", calls, func() tenant.Effect { return tenant.Latency(s.between(100*time.Millisecond, 2*time.Second)) }),
 		effect("no answer", calls, tenant.Hang),
 		held(),
-		effect("503", anyOf(tenant.ListContent, tenant.FetchBlob, tenant.ListSubscriptions), func() tenant.Effect { return tenant.Answer(http.StatusServiceUnavailable, "") }),
+		effect("503", calls, func() tenant.Effect { return tenant.Answer(http.StatusServiceUnavailable, "") }),
 		effect("AF50000", calls, func() tenant.Effect {
 			return tenant.AnswerError(http.StatusInternalServerError, "AF50000", "An internal error occurred.")
 		}),
@@ -156,7 +156,7 @@ func kindsOfTrouble(s *soak) []trouble {
 func effect(name string, operations []tenant.Operation, choose func() tenant.Effect) trouble {
 	return trouble{name, func(s *soak) (func() bool, func()) {
 		f := tenant.Fault{Operation: operations[s.rng.IntN(len(operations))], Probability: .2 + .8*s.rng.Float64()}
-		if s.rng.IntN(2) == 0 && f.Operation != tenant.ListSubscriptions {
+		if s.rng.IntN(2) == 0 {
 			f.ContentType = tenant.ContentTypes()[s.rng.IntN(len(tenant.ContentTypes()))]
 		}
 		return s.inject(f, choose())

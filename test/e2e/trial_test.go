@@ -130,14 +130,22 @@ func (x *trial) stop() {
 	r := x.host.Stop()
 	clean(x.T, r)
 	x.ended()
-	_, line, found := strings.Cut(r.Log, "] stopped ")
-	if !found {
-		x.Fatalf("nothing was counted at the end:\n%s", r.Log)
+	x.count(r.Log)
+}
+
+// count adds up what the lives of the plugin that ended well have counted.
+func (x *trial) count(log string) {
+	x.Helper()
+	lives := strings.Split(log, "] stopped ")[1:]
+	if len(lives) == 0 {
+		x.Fatalf("nothing was counted at the end:\n%s", log)
 	}
-	line, _, _ = strings.Cut(line, "\n")
-	for _, match := range counter.FindAllStringSubmatch(line, -1) {
-		n, _ := strconv.Atoi(match[2])
-		x.counters[match[1]] += n
+	for _, line := range lives {
+		line, _, _ = strings.Cut(line, "\n")
+		for _, match := range counter.FindAllStringSubmatch(line, -1) {
+			n, _ := strconv.Atoi(match[2])
+			x.counters[match[1]] += n
+		}
 	}
 	if n := x.counters["panics"]; n > 0 {
 		x.Errorf("%d panics", n)
@@ -304,17 +312,24 @@ func (x *trial) waitSettledBut(contentID string) {
 	})
 }
 
+// settled is how many records of each blob, by contentId, the ledger knows to be through. It waits until the ledger can be read.
+func (x *trial) settled() (records map[string]int) {
+	x.Helper()
+	until(x.T, "the ledger", func() bool {
+		records = map[string]int{}
+		return x.entries(func(id string, all int, e ledger.Entry) {
+			if records[id] = int(e.Settled); e.State != ledger.Pending {
+				records[id] = all
+			}
+		})
+	})
+	return records
+}
+
 // unsettled counts the records that have arrived and that the ledger does not know to be through: so many may come again.
 func (x *trial) unsettled() (records int) {
 	x.Helper()
-	settled := map[string]int{}
-	if !x.entries(func(id string, records int, e ledger.Entry) {
-		if settled[id] = int(e.Settled); e.State == ledger.Done {
-			settled[id] = records
-		}
-	}) {
-		x.Fatal("the ledger cannot be read")
-	}
+	settled := x.settled()
 	for _, blob := range x.tenant.Account().Blobs {
 		n := 0
 		for id := range blob.Source.IDs() {
