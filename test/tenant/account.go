@@ -21,7 +21,8 @@ type Account struct {
 	Starts           map[string]int            `json:"starts"`     // start calls by content type
 	Stops            map[string]int            `json:"stops"`
 	TokensIssued     int                       `json:"tokens_issued"`
-	Listings         []Listing                 `json:"-"` // answered ones, the latest maxListings
+	Proofs           map[string]int            `json:"proofs"` // tokens issued, by what their application was known: see Tenant.issue
+	Listings         []Listing                 `json:"-"`      // answered ones, the latest maxListings
 	Blobs            []BlobAccount             `json:"-"`
 	Offered          map[string]Offer          `json:"offered"` // by content type
 }
@@ -75,6 +76,7 @@ func newLedger() ledger {
 		Publishers: map[string]int{},
 		Starts:     map[string]int{},
 		Stops:      map[string]int{},
+		Proofs:     map[string]int{},
 	}}
 }
 
@@ -143,6 +145,7 @@ func (t *Tenant) Account() Account {
 	a.Starts = maps.Clone(a.Starts)
 	a.Stops = maps.Clone(a.Stops)
 	a.Listings = slices.Clone(a.Listings)
+	a.Proofs = maps.Clone(t.account.Proofs)
 	a.Statuses = map[Operation]map[int]int{}
 	for op, statuses := range t.account.Statuses {
 		a.Statuses[op] = maps.Clone(statuses)

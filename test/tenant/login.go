@@ -20,14 +20,7 @@ type issued struct {
 // otherResources are known to the identity platform, so a token for one is given out; the API then refuses it.
 var otherResources = []string{
 	"https://graph.microsoft.com", "https://manage.office.com", "https://manage-gcc.office.com",
-	"https://manage.office365.us", "https://manage.protection.apps.mil",
-}
-
-// SetSecret changes the client secret: from now on the old one is refused. Tokens stay good.
-func (t *Tenant) SetSecret(secret string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.secret = secret
+	"https://manage.office365.us", "https://manage.protection.apps.mil", "https://manage.office365.cn",
 }
 
 // RevokeTokens makes every token issued so far invalid.
@@ -53,6 +46,7 @@ func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request, v1 bool) {
 	if u, p, ok := r.BasicAuth(); ok {
 		id, secret = u, p
 	}
+	t.see(secret, form.Get("client_assertion"))
 	fail := func(status int, code string, number int, message string) {
 		loginError{status, code, number, message}.write(w)
 	}
@@ -69,16 +63,9 @@ func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request, v1 bool) {
 		fail(http.StatusBadRequest, "unauthorized_client", 700016, "Application with identifier '"+id+"' was not found in the directory.")
 		return
 	}
-	t.mu.Lock()
-	want := t.secret
-	t.mu.Unlock()
-	switch secret {
-	case want:
-	case "":
-		fail(http.StatusUnauthorized, "invalid_client", 7000216, "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.")
-		return
-	default:
-		fail(http.StatusUnauthorized, "invalid_client", 7000215, "Invalid client secret provided.")
+	proof, refused := t.prove(secret, form, scheme(r)+"://"+r.Host+r.URL.Path)
+	if refused != nil {
+		refused.write(w)
 		return
 	}
 	parameter, audience := "resource", form.Get("resource")
@@ -103,7 +90,7 @@ func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request, v1 bool) {
 	}
 
 	seconds := int(t.config.TokenLife / time.Second)
-	answer := map[string]any{"token_type": "Bearer", "access_token": t.issue(audience)}
+	answer := map[string]any{"token_type": "Bearer", "access_token": t.issue(audience, proof)}
 	if v1 {
 		answer["expires_in"] = strconv.Itoa(seconds)
 		answer["ext_expires_in"] = strconv.Itoa(seconds)
@@ -116,13 +103,14 @@ func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request, v1 bool) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// issue makes a token: a JWT whose signature is none, since only the tenant itself checks it, by looking it up.
-func (t *Tenant) issue(audience string) string {
+// issue makes a token: a JWT whose signature is none, since only the tenant itself checks it, by looking it up. proof is by what.
+func (t *Tenant) issue(audience, proof string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
 	expires := now.Add(t.config.TokenLife)
 	t.tokensIssued++
+	t.account.Proofs[proof]++
 	claims := map[string]any{
 		"aud": audience, "tid": t.config.ID, "appid": t.config.ClientID, "iat": now.Unix(), "nbf": now.Unix(), "exp": expires.Unix(),
 		"uti": strconv.FormatUint(t.tokensIssued, 10),
@@ -133,6 +121,7 @@ func (t *Tenant) issue(audience string) string {
 	payload, _ := json.Marshal(claims) // a map of plain values
 	encode := base64.RawURLEncoding.EncodeToString
 	token := encode([]byte(`{"typ":"JWT","alg":"none"}`)) + "." + encode(payload) + "." + encode(fmt.Appendf(nil, "%d", t.tokensIssued))
+	t.credentials.seen[token] = true
 	t.tokens[token] = issued{expires: expires, audience: audience}
 	return token
 }

@@ -87,7 +87,7 @@ type Tenant struct {
 	config Config
 
 	mu            sync.Mutex
-	secret        string
+	credentials   credentials
 	skew          time.Duration
 	most          int // calls per minute; 0: no limit
 	rng           uint64
@@ -119,7 +119,7 @@ func New(c Config) *Tenant {
 	setDefault(&c.Retention, Retention)
 	t := &Tenant{
 		config:        c,
-		secret:        c.ClientSecret,
+		credentials:   credentials{secret: c.ClientSecret, used: map[string]bool{}, seen: map[string]bool{}},
 		skew:          c.Skew,
 		most:          c.CallsPerMinute,
 		rng:           c.Seed,
