@@ -1,6 +1,9 @@
 package o365
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // A Cloud is one of Microsoft's separate Office 365 environments. The three
 // URLs belong together: a token for the audience of one cloud is worth nothing
@@ -37,6 +40,16 @@ func CloudNames() []string {
 	names := make([]string, len(clouds))
 	for i, c := range clouds {
 		names[i] = c.Name
+	}
+	return names
+}
+
+// CloudsOf names the clouds whose audience that is.
+func CloudsOf(audience string) (names []string) {
+	for _, c := range clouds {
+		if strings.EqualFold(c.Audience, strings.TrimSuffix(audience, "/")) {
+			names = append(names, c.Name)
+		}
 	}
 	return names
 }

@@ -48,8 +48,8 @@ const (
 	maxPause   = time.Minute
 )
 
-// Options configure a Source. All but TokenPath, AllowInsecure and HTTPClient
-// are required.
+// Options configure a Source. Tenant, ClientID (but for a managed identity),
+// Credential, LoginURL and Audience are required.
 type Options struct {
 	Tenant        string       // directory GUID or domain name
 	ClientID      string       // application GUID
@@ -59,13 +59,16 @@ type Options struct {
 	Audience      string       // as in o365.Cloud.Audience
 	AllowInsecure bool         // permit http to a host that is not loopback
 	HTTPClient    *http.Client // default: o365.NewHTTPClient; redirects are never followed
+	OnToken       func(Claims) // called with each new token, by the one that fetched it; nil: nobody
 }
 
 // A Source supplies tokens. It implements o365.TokenSource; its failures are
 // *o365.Error.
 type Source struct {
+	tenant     string
 	credential Credential
 	request    request
+	onToken    func(Claims)
 	renewing   chan struct{} // held by the one caller that fetches a token
 
 	mu      sync.Mutex
@@ -86,8 +89,12 @@ func New(o Options) (*Source, error) {
 	if o.HTTPClient == nil {
 		o.HTTPClient = o365.NewHTTPClient(o365.TransportOptions{})
 	}
+	if o.OnToken == nil {
+		o.OnToken = func(Claims) {}
+	}
+	_, isManaged := o.Credential.(*managed)
 	switch {
-	case o.Tenant == "" || o.ClientID == "" || o.Audience == "":
+	case o.Tenant == "" || o.ClientID == "" && !isManaged || o.Audience == "":
 		return nil, errors.New("tenant, client id and audience are required")
 	case o.Credential == nil:
 		return nil, errors.New("no credential")
@@ -98,7 +105,9 @@ func New(o Options) (*Source, error) {
 		return nil, fmt.Errorf("login URL: %w", err)
 	}
 	return &Source{
+		tenant:     o.Tenant,
 		credential: o.Credential,
+		onToken:    o.OnToken,
 		request: request{
 			client:   o365.WithoutRedirects(o.HTTPClient),
 			tokenURL: o.LoginURL.JoinPath(o.Tenant, o.TokenPath).String(),
@@ -163,7 +172,7 @@ func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
 	}
 	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	token, err := s.credential.fetch(fetching, s.request)
+	token, err := s.fetch(fetching)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,6 +191,31 @@ func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
 		s.failure, s.again = err, time.Now().Add(wait)
 	}
 	return token, err
+}
+
+// fetch gets a token that is for this tenant and audience, as far as it says.
+func (s *Source) fetch(ctx context.Context) (*oauth2.Token, error) {
+	token, err := s.credential.fetch(ctx, s.request)
+	if err != nil {
+		return nil, err
+	}
+	if claims, ok := ParseClaims(token.AccessToken); ok {
+		if err := claims.mismatch(s.tenant, s.request.audience); err != nil {
+			return nil, err
+		}
+		s.onToken(claims)
+	}
+	return token, nil
+}
+
+// Claims returns what the current token says of itself. It is false where there
+// is no token, or one that is no JWT.
+func (s *Source) Claims() (Claims, bool) {
+	token, _ := s.current()
+	if token == nil {
+		return Claims{}, false
+	}
+	return ParseClaims(token.AccessToken)
 }
 
 // current returns the token, if there is a usable one, and whether it needs no

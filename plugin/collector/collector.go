@@ -61,6 +61,7 @@ type Collector struct {
 		throttled  time.Time // when throttling was announced last
 	}
 	ledgerTrouble trouble
+	permission    permission
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -69,7 +70,7 @@ type Collector struct {
 
 // New opens the ledger and prepares everything else. It starts nothing and calls nobody.
 func New(cfg *config.Config, opts Options) (*Collector, error) {
-	c := &Collector{cfg: cfg, log: opts.Log}
+	c := &Collector{cfg: cfg, log: opts.Log, permission: permission{log: opts.Log}}
 	if err := c.connect(opts); err != nil {
 		return nil, err
 	}
@@ -104,14 +105,10 @@ func (c *Collector) connect(opts Options) error {
 	if opts.Transport != nil {
 		c.http.Transport = opts.Transport
 	}
-	credential := auth.ClientSecret(c.cfg.ClientSecret)
-	if c.cfg.ClientSecretFile != "" {
-		credential = auth.ClientSecretFile(c.cfg.ClientSecretFile)
-	}
 	tokens, err := auth.New(auth.Options{
-		Tenant: c.cfg.TenantID, ClientID: c.cfg.ClientID, Credential: credential,
+		Tenant: c.cfg.TenantID, ClientID: c.cfg.ClientID, Credential: c.cfg.Credential,
 		LoginURL: c.cfg.Login, TokenPath: c.cfg.TokenPath, Audience: c.cfg.Audience,
-		AllowInsecure: c.cfg.AllowInsecure, HTTPClient: c.http,
+		AllowInsecure: c.cfg.AllowInsecure, HTTPClient: c.http, OnToken: c.permission.check,
 	})
 	if err != nil {
 		return err
@@ -148,6 +145,7 @@ func (c *Collector) Start() {
 		})
 	}
 	c.run("keeping the ledger", c.keep)
+	c.run("watching the credential", c.watchCredential)
 	for _, s := range c.streams {
 		c.run("listing "+string(s.contentType), s.list)
 		c.run("fetching "+string(s.contentType), s.dispatch)

@@ -15,6 +15,7 @@ const (
 	noticeSubscriptionStarted  = "subscription_started"  // a content type was not subscribed; it is now
 	noticeSubscriptionDisabled = "subscription_disabled" // a content type was switched off while it was collected
 	noticeAccessRefused        = "access_refused"        // the tenant, the credential or the permission is refused
+	noticeCredentialExpiring   = "credential_expiring"   // the credential ends soon, or has ended
 	noticeThrottled            = "throttled"             // the API asked for fewer requests
 	noticeLedgerReset          = "ledger_reset"          // the db was damaged and begun anew
 	noticeLedgerUnwritable     = "ledger_unwritable"     // the db can't be written: a restart would repeat records
@@ -22,8 +23,8 @@ const (
 
 // noticeKinds are all of them.
 var noticeKinds = [...]string{
-	noticeGap, noticeBlobLost, noticeSubscriptionStarted, noticeSubscriptionDisabled, noticeAccessRefused, noticeThrottled, noticeLedgerReset,
-	noticeLedgerUnwritable,
+	noticeGap, noticeBlobLost, noticeSubscriptionStarted, noticeSubscriptionDisabled, noticeAccessRefused, noticeCredentialExpiring, noticeThrottled,
+	noticeLedgerReset, noticeLedgerUnwritable,
 }
 
 // throttleNoticeInterval is the shortest time between two notices of throttling.

@@ -27,10 +27,10 @@ type Getter interface {
 
 // Config is everything a user can decide. Each field is named after its key.
 type Config struct {
-	TenantID         string
-	ClientID         string
-	ClientSecret     string // never to be printed; empty when ClientSecretFile is set
-	ClientSecretFile string
+	TenantID      string
+	ClientID      string          // empty with the system's managed identity
+	Credential    auth.Credential // of whichever keys
+	credentialKey []any           // its keys and values for the summary, secrets masked
 
 	Cloud               o365.Cloud
 	Login               *url.URL // authentication_endpoint, or the cloud's
@@ -113,12 +113,9 @@ const (
 	MaxMaxKeys    = 65_535
 )
 
-// notYet names keys that a stanza may carry but this version does not act on. They are refused: a user must not believe that a
-// credential or an endpoint is in use that is not.
-var notYet = [...]string{
-	"client_certificate_file", "client_certificate_password", "client_certificate_password_file",
-	"federated_token_file", "managed_identity", "metrics_address",
-}
+// notYet names keys that a stanza may carry but this version does not act on. They are refused: a user must not believe that an
+// endpoint is in use that is not.
+var notYet = [...]string{"metrics_address"}
 
 // formats are the values of the key format, in the order of normalize's constants.
 var formats = [...]string{normalize.FormatFlat: "flat", normalize.FormatRaw: "raw", normalize.FormatFortiSIEM: "fortisiem"}
@@ -146,23 +143,17 @@ func Parse(stanza Getter) (*Config, error) {
 		if v := r.get(key); v == "" || strings.EqualFold(v, "off") {
 			continue
 		}
-		remedy := "remove it; the credential is client_secret or client_secret_file"
-		if key == "metrics_address" {
-			remedy = "remove it"
-		}
-		r.fail(key, "", "is not supported by this version", remedy)
+		r.fail(key, "", "is not supported by this version", "remove it")
 	}
-	c := &Config{
-		TenantID:      r.guid("tenant_id", "the directory (tenant) ID, a GUID such as 11111111-2222-3333-4444-555555555555", true),
-		ClientID:      r.guid("client_id", "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555", true),
-		ClientSecret:  r.get("client_secret"),
-		AllowInsecure: r.boolean("allow_insecure", false),
-	}
+	c := &Config{AllowInsecure: r.boolean("allow_insecure", false)}
+	kind := r.credentialKind()
+	c.TenantID = r.guid("tenant_id", "the directory (tenant) ID, a GUID such as 11111111-2222-3333-4444-555555555555", true)
+	c.ClientID = r.guid("client_id", "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555", kind != "managed_identity")
 	c.PublisherIdentifier = r.guid("publisher_identifier", "a GUID: the tenant of whoever operates the collector", false)
 	if c.PublisherIdentifier == "" {
 		c.PublisherIdentifier = c.TenantID
 	}
-	r.secret(c)
+	r.credential(c, kind)
 	r.endpoints(c)
 	c.ContentTypes = r.contentTypes("content_types")
 	c.Start = r.start("start_from")
@@ -189,21 +180,6 @@ func Parse(stanza Getter) (*Config, error) {
 		return nil, r.err
 	}
 	return c, nil
-}
-
-func (r *reader) secret(c *Config) {
-	const allowed = "exactly one of client_secret and client_secret_file"
-	c.ClientSecretFile = r.get("client_secret_file")
-	switch {
-	case c.ClientSecret == "" && c.ClientSecretFile == "":
-		r.fail("client_secret", "", "is missing", allowed)
-	case c.ClientSecret != "" && c.ClientSecretFile != "":
-		r.fail("client_secret", "", "and client_secret_file are both set", allowed)
-	case c.ClientSecretFile != "":
-		if _, err := auth.ReadSecret(c.ClientSecretFile); err != nil {
-			r.fail("client_secret_file", c.ClientSecretFile, "cannot be used ("+pathless(err)+")", "a file that holds the client secret and that Fluent Bit's user may read")
-		}
-	}
 }
 
 func (r *reader) endpoints(c *Config) {

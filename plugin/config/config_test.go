@@ -55,7 +55,6 @@ func TestDefaults(t *testing.T) {
 	}{
 		{"tenant_id", c.TenantID, tenant},
 		{"client_id", c.ClientID, client},
-		{"client_secret", c.ClientSecret, "s3cr3t"},
 		{"cloud", c.Cloud.Name, "enterprise"},
 		{"authentication_endpoint", c.Login.String(), "https://login.microsoftonline.com"},
 		{"token_path", c.TokenPath, "/oauth2/v2.0/token"},
@@ -88,7 +87,6 @@ func TestDefaults(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	t.Parallel()
-	secret := file(t, "from-a-file\n")
 	names := file(t, "enum,value,name\nRecordType,9999,Brand New\n")
 	for _, tc := range []struct {
 		name string
@@ -98,7 +96,6 @@ func TestValues(t *testing.T) {
 	}{
 		{"GUIDs in lower case", stanza{"tenant_id": strings.ToUpper(client)}, func(c *config.Config) any { return c.TenantID }, client},
 		{"blanks around a value", stanza{"client_id": " " + tenant + "\t"}, func(c *config.Config) any { return c.ClientID }, tenant},
-		{"secret in a file", stanza{"client_secret": "", "client_secret_file": secret}, func(c *config.Config) any { return c.ClientSecretFile }, secret},
 		{"publisher of its own", stanza{"publisher_identifier": client}, func(c *config.Config) any { return c.PublisherIdentifier }, client},
 		{"cloud sets the login host", stanza{"cloud": "GCC_High"}, func(c *config.Config) any { return c.Login.String() }, "https://login.microsoftonline.us"},
 		{"cloud sets the API host", stanza{"cloud": "dod"}, func(c *config.Config) any { return c.API.String() }, "https://manage.protection.apps.mil"},
@@ -156,17 +153,15 @@ func TestValues(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	const (
-		aTenant      = "the directory (tenant) ID, a GUID such as 11111111-2222-3333-4444-555555555555"
-		anApp        = "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555"
-		aPublisher   = "a GUID: the tenant of whoever operates the collector"
-		oneSecret    = "exactly one of client_secret and client_secret_file"
-		aDuration    = "a duration such as 30s, 5m, 24h or 7d, "
-		aStart       = "now, a duration back of at most 7d (the API keeps no more), or a time such as 2026-01-31T00:00:00Z"
-		notSupported = "is not supported by this version: remove it; the credential is client_secret or client_secret_file"
-		aProxy       = "host:port or http://host:port, with user:password@ before the host where the proxy asks for it"
-		anEnum       = "a CSV file with the columns enum,value,name (enum RecordType, UserType or LogonType)"
+		aTenant    = "the directory (tenant) ID, a GUID such as 11111111-2222-3333-4444-555555555555"
+		anApp      = "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555"
+		aPublisher = "a GUID: the tenant of whoever operates the collector"
+		aDuration  = "a duration such as 30s, 5m, 24h or 7d, "
+		aStart     = "now, a duration back of at most 7d (the API keeps no more), or a time such as 2026-01-31T00:00:00Z"
+		aProxy     = "host:port or http://host:port, with user:password@ before the host where the proxy asks for it"
+		anEnum     = "a CSV file with the columns enum,value,name (enum RecordType, UserType or LogonType)"
 	)
-	empty, noPEM := file(t, "\n"), file(t, "not a certificate")
+	noPEM := file(t, "not a certificate")
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, tc := range []struct {
 		keys stanza
@@ -177,15 +172,6 @@ func TestRefusals(t *testing.T) {
 		{stanza{"client_id": ""}, "client_id is missing: " + anApp},
 		{stanza{"client_id": tenant[1:]}, `client_id "` + tenant[1:] + `" is not a GUID: ` + anApp},
 		{stanza{"publisher_identifier": "me"}, `publisher_identifier "me" is not a GUID: ` + aPublisher},
-		{stanza{"client_secret": ""}, "client_secret is missing: " + oneSecret},
-		{stanza{"client_secret_file": empty}, "client_secret and client_secret_file are both set: " + oneSecret},
-		{stanza{"client_secret": "", "client_secret_file": missing}, `client_secret_file "` + missing + `" cannot be used (no such file or directory): a file that holds the client secret and that Fluent Bit's user may read`},
-		{stanza{"client_secret": "", "client_secret_file": empty}, `client_secret_file "` + empty + `" cannot be used (it is empty): a file that holds the client secret and that Fluent Bit's user may read`},
-		{stanza{"client_certificate_file": "a"}, "client_certificate_file " + notSupported},
-		{stanza{"client_certificate_password": "a"}, "client_certificate_password " + notSupported},
-		{stanza{"client_certificate_password_file": "a"}, "client_certificate_password_file " + notSupported},
-		{stanza{"federated_token_file": "a"}, "federated_token_file " + notSupported},
-		{stanza{"managed_identity": "system"}, "managed_identity " + notSupported},
 		{stanza{"metrics_address": "127.0.0.1:2021"}, "metrics_address is not supported by this version: remove it"},
 		{stanza{"cloud": "germany"}, `cloud "germany" is not known: one of enterprise, gcc, gcc_high, dod, china`},
 		{stanza{"authentication_endpoint": "ftp://login.example.com"}, `authentication_endpoint "ftp://login.example.com" is not a host: a host name such as login.microsoftonline.com, with or without https://`},

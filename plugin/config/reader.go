@@ -18,8 +18,9 @@ const clockTolerance = 24 * time.Hour
 
 // reader takes values out of a stanza and remembers the first that cannot be used, so that Parse reads as a list.
 type reader struct {
-	stanza Getter
-	err    error
+	stanza   Getter
+	fallback map[string]string // values of keys that are not written, before the defaults
+	err      error
 }
 
 func (r *reader) fail(key, value, problem, allowed string) {
@@ -29,7 +30,10 @@ func (r *reader) fail(key, value, problem, allowed string) {
 }
 
 func (r *reader) get(key string) string {
-	return strings.TrimSpace(r.stanza.Get(key))
+	if v := strings.TrimSpace(r.stanza.Get(key)); v != "" {
+		return v
+	}
+	return strings.TrimSpace(r.fallback[key])
 }
 
 func (r *reader) text(key, fallback string) string {

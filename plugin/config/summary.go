@@ -17,12 +17,11 @@ func (c *Config) Summary() []any {
 	for i, t := range c.ContentTypes {
 		types[i] = string(t)
 	}
-	pairs := []any{"tenant_id", c.TenantID, "client_id", c.ClientID}
-	if c.ClientSecretFile != "" {
-		pairs = append(pairs, "client_secret_file", c.ClientSecretFile)
-	} else {
-		pairs = append(pairs, "client_secret", masked)
+	pairs := []any{"tenant_id", c.TenantID}
+	if c.ClientID != "" {
+		pairs = append(pairs, "client_id", c.ClientID)
 	}
+	pairs = append(pairs, c.credentialKey...)
 	pairs = append(pairs,
 		"cloud", c.Cloud.Name,
 		"authentication_endpoint", c.Login.String(),

@@ -1,0 +1,155 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"in_office365/o365"
+)
+
+// ClientSecret is a secret given by its value.
+func ClientSecret(value string) Credential {
+	return &clientSecret{read: func(context.Context) (string, error) { return value, nil }}
+}
+
+// ClientSecretFile is a secret in a file, white space around it aside. The file
+// may be replaced at any time.
+func ClientSecretFile(path string) Credential {
+	return &clientSecret{read: func(context.Context) (string, error) { return ReadSecret(path) }}
+}
+
+// ClientSecretCommand is a secret that a command prints, white space around it
+// aside. The command is run without a shell, with nothing to read, and may take
+// ten seconds; those who wait for it at the same time share one run.
+func ClientSecretCommand(argv []string) Credential {
+	return &clientSecret{read: newShared(func(ctx context.Context) (string, error) { return runForSecret(ctx, argv, commandTimeout) }).get}
+}
+
+type clientSecret struct {
+	end
+	read func(context.Context) (string, error)
+}
+
+func (c *clientSecret) fetch(ctx context.Context, r request) (*oauth2.Token, error) {
+	secret, err := c.read(ctx)
+	if err != nil {
+		return nil, unreadable(ctx, "client secret", err)
+	}
+	token, err := r.postSecret(ctx, secret)
+	if err == nil {
+		c.note(time.Time{})
+	} else if e, ok := errors.AsType[*o365.Error](err); ok && e.Code == codeSecretExpired && c.Expires().IsZero() {
+		c.note(time.Now())
+	}
+	return token, err
+}
+
+const (
+	commandTimeout = 10 * time.Second
+	// commandGrace is how long what a command has left behind may keep its output open.
+	commandGrace = time.Second
+	// maxComplaint is how much of what a command says about its failure is kept, in bytes.
+	maxComplaint = 1 << 10
+)
+
+// runForSecret runs a command and returns what it prints. What it prints never
+// goes into an error; what it complains of does, unless it has printed
+// something, which might be in there as well.
+func runForSecret(parent context.Context, argv []string, timeout time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(parent, timeout)
+	defer cancel()
+	command := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // the user's configuration names it
+	// A process group of its own, so that what it starts ends with it.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	killGroup := func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	command.Cancel, command.WaitDelay = killGroup, commandGrace
+	printed, complaint := &capped{most: maxSecretFile}, &capped{most: maxComplaint}
+	command.Stdout, command.Stderr = printed, complaint
+	err := command.Run()
+	switch {
+	case parent.Err() != nil:
+		return "", parent.Err()
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("%s took longer than %v", argv[0], timeout)
+	case errors.Is(err, exec.ErrWaitDelay):
+		_ = killGroup() // it may have ended just now
+		return "", fmt.Errorf("%s left processes behind that keep its output open", argv[0])
+	case err != nil:
+		if line := complaint.firstLine(); line != "" && len(printed.kept) == 0 {
+			return "", fmt.Errorf("%s: %w: %s", argv[0], err, line)
+		}
+		return "", fmt.Errorf("%s: %w", argv[0], err)
+	case printed.over:
+		return "", fmt.Errorf("%s printed more than %d bytes", argv[0], maxSecretFile)
+	}
+	secret, err := trimSecret(printed.kept)
+	if err != nil {
+		return "", fmt.Errorf("%s printed nothing", argv[0])
+	}
+	return secret, nil
+}
+
+// capped keeps the beginning of what is written to it.
+type capped struct {
+	kept []byte
+	most int
+	over bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	room := min(len(p), c.most-len(c.kept))
+	c.over = c.over || room < len(p)
+	c.kept = append(c.kept, p[:room]...)
+	return len(p), nil
+}
+
+func (c *capped) firstLine() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(c.kept)), "\n")
+	return strings.TrimSpace(line)
+}
+
+// SplitCommand splits a command line into words, at spaces and tabs. What
+// stands in double or single quotes belongs to one word, as it is. There is
+// nothing else to it: no escapes, no variables, no shell.
+func SplitCommand(line string) ([]string, error) {
+	var words []string
+	var word strings.Builder
+	begun := false
+	var quote rune
+	for _, c := range line {
+		switch {
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(c)
+		case c == '"' || c == '\'':
+			quote, begun = c, true
+		case c == ' ' || c == '\t':
+			if begun {
+				words = append(words, word.String())
+				word.Reset()
+			}
+			begun = false
+		default:
+			word.WriteRune(c)
+			begun = true
+		}
+	}
+	switch {
+	case quote != 0:
+		return nil, fmt.Errorf("a quote %c is not closed", quote)
+	case begun:
+		words = append(words, word.String())
+	}
+	if len(words) == 0 || words[0] == "" {
+		return nil, errors.New("it names no program")
+	}
+	return words, nil
+}

@@ -1,0 +1,91 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"in_office365/normalize"
+	"in_office365/o365/auth"
+)
+
+// expiryInterval is how often the end of the credential is looked at. It costs nothing.
+const expiryInterval = time.Minute
+
+// expiryThresholds are the times before the end of a credential when that is announced; the last one is the end itself.
+var expiryThresholds = [...]time.Duration{30 * 24 * time.Hour, 7 * 24 * time.Hour, 24 * time.Hour, 0}
+
+// expiry says when to announce the end of a credential: once at each threshold, and once at a start for the one passed last.
+type expiry struct {
+	end       time.Time // what is announced is about this end
+	announced int       // thresholds
+}
+
+// due says whether to announce now that the credential ends at that time, zero if none is known.
+func (e *expiry) due(end, now time.Time) bool {
+	if !end.Equal(e.end) { // it has been renewed
+		*e = expiry{end: end}
+	}
+	if end.IsZero() {
+		return false
+	}
+	passed := 0
+	for passed < len(expiryThresholds) && end.Sub(now) <= expiryThresholds[passed] {
+		passed++
+	}
+	due := passed > e.announced
+	e.announced = max(e.announced, passed)
+	return due
+}
+
+// watchCredential announces the end of the credential in time for a new one.
+func (c *Collector) watchCredential(ctx context.Context) {
+	var e expiry
+	for {
+		now := time.Now()
+		if end := c.cfg.Credential.Expires(); e.due(end, now) {
+			reason := expiryReason(end, now)
+			c.log.Warn(reason)
+			c.announce(ctx, &normalize.Notice{Kind: noticeCredentialExpiring, Reason: reason, To: end}, nil)
+		}
+		if !sleep(ctx, expiryInterval) {
+			return
+		}
+	}
+}
+
+func expiryReason(end, now time.Time) string {
+	const remedy = "put a new one in its place, no restart is needed for files and commands"
+	if left := end.Sub(now); left > 0 {
+		return fmt.Sprintf("the credential expires in %s, at %s: %s", roughly(left), end.UTC().Format(time.RFC3339), remedy)
+	}
+	return "the credential has expired: " + remedy
+}
+
+// roughly is a time in days or, where that is little, in hours.
+func roughly(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= 2*day {
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return fmt.Sprintf("%d hours", d/time.Hour)
+}
+
+// permission says once that tokens lack the permission to read, and once that they have it. It may be granted at any time.
+type permission struct {
+	log     *slog.Logger
+	missing atomic.Bool
+}
+
+func (p *permission) check(c auth.Claims) {
+	missing := !c.May(auth.PermissionRead)
+	switch had := !p.missing.Swap(missing); {
+	case missing && had:
+		p.log.Warn("the application has no permission "+auth.PermissionRead+": grant it that application permission of the Office 365 Management APIs, "+
+			"with admin consent; a token says so some minutes later, that of a managed identity up to a day", "roles", c.Roles)
+	case !missing && !had:
+		p.log.Info("the application has been granted " + auth.PermissionRead)
+	}
+}
