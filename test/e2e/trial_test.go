@@ -27,7 +27,8 @@ type trial struct {
 	*testing.T
 	tenant *tenant.Tenant
 	dir    string
-	keys   keys // besides those of stanza
+	keys   keys     // besides those of stanza
+	env    []string // of the host, besides that of the tests
 	seed   uint64
 
 	host   *hosttest.Host
@@ -115,7 +116,7 @@ func (x *trial) startAs(program string, first []string, args ...string) {
 	x.out, x.read = filepath.Join(x.dir, fmt.Sprintf("out%d", x.starts)), 0
 	input := stanza("", x.dir, x.keys)
 	args = hostArgs([]keys{input}, append([]string{"--interval-ms", "20", "--output", x.out}, args...)...)
-	x.host = hosttest.Start(x.T, program, nil, append(first, args...)...)
+	x.host = hosttest.Start(x.T, program, x.env, append(first, args...)...)
 	x.host.Patience = patience
 }
 
