@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -166,5 +167,33 @@ func collects(t *testing.T, k kind, cloudName string) {
 	want := auth.Claims{Audience: cloud.Audience, Tenant: emulated.DefaultID, App: emulated.DefaultClientID, Roles: []string{"ActivityFeed.Read", "ActivityFeed.ReadDlp"}}
 	if got, ok := source.Claims(); !ok || fmt.Sprint(got) != fmt.Sprint(want) || fmt.Sprint(granted) != fmt.Sprint([]auth.Claims{want}) {
 		t.Errorf("claims %v, announced %v, want %v", got, granted, want)
+	}
+}
+
+// A service provider's application has one credential for many tenants.
+func TestOneCredentialServesManyTenants(t *testing.T) {
+	for _, k := range kinds(t)[:7] { // a managed identity belongs to one tenant
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			const tenants = 50
+			var credential auth.Credential
+			var all sync.WaitGroup
+			for i := range tenants {
+				tn := emulated.New(emulated.Config{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i)})
+				c := k.register(tn)
+				if credential == nil {
+					credential = c
+				}
+				s := source(t, tn.ServeHTTP, func(o *auth.Options) {
+					o.Tenant, o.ClientID, o.Credential, o.TokenPath = tn.Config().ID, tn.Config().ClientID, credential, k.tokenPath
+				})
+				all.Go(func() {
+					if _, err := s.Token(t.Context()); err != nil || tn.Account().Proofs[k.proof] != 1 {
+						t.Errorf("%v, %v", err, tn.Account().Proofs)
+					}
+				})
+			}
+			all.Wait()
+		})
 	}
 }

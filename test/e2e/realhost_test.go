@@ -102,6 +102,39 @@ func TestFluentBitStopsWithinTwoSecondsWhileTheAPIHangs(t *testing.T) {
 	}
 }
 
+// In Fluent Bit's process, which has signal handlers of its own, a command is run for each token.
+func TestFluentBitRunsACommandForTheSecret(t *testing.T) {
+	t.Parallel()
+	tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), TokenLife: 2 * time.Second}), t.TempDir()
+	week(tn, 1, 4, 5)
+	f := startFluentBit(t, configure(t, dir, map[string]keys{
+		"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"client_secret": "", "client_secret_command": "printf %s '" + tenant.DefaultClientSecret + "'"}),
+	}))
+	out := newOutput(t, dir)
+	out.waitFor(offered(tn))
+	until(t, "several tokens", func() bool { return tn.Account().TokensIssued >= 3 })
+	f.terminate()
+	out.update()
+	account(t, out.arrived, tn)
+}
+
+// A command that hangs holds up no stop.
+func TestFluentBitStopsWithinTwoSecondsWhileACommandHangs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	running := filepath.Join(dir, "running")
+	f := startFluentBit(t, configure(t, dir, map[string]keys{"OFFICE365_EVENT_DATA": stanza("http://127.0.0.1:1", dir, keys{
+		"client_secret": "", "client_secret_command": "sh -c 'touch " + running + "; sleep 1000'",
+	})}))
+	until(t, "the command", func() bool {
+		_, err := os.Stat(running)
+		return err == nil
+	})
+	if took := f.terminate(); took > 2*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+}
+
 // Stopped or killed in the middle of a backlog, and started again: nothing is missing. What was not settled comes again.
 func TestFluentBitGoesOnAfterAStop(t *testing.T) {
 	t.Parallel()
@@ -138,7 +171,7 @@ func TestFluentBitStopsAtABadConfiguration(t *testing.T) {
 	}{
 		"missing":       {keys{"tenant_id": ""}, "tenant_id is missing: the directory (tenant) ID, a GUID such as "},
 		"malformed":     {keys{"batch_size": "4"}, `batch_size "4" is not a size in range: a size such as 4M, from 64K to 256M`},
-		"contradictory": {keys{"client_secret_file": "/dev/null"}, "client_secret and client_secret_file are both set: exactly one of client_secret and client_secret_file"},
+		"contradictory": {keys{"client_secret_file": "/dev/null"}, "client_secret and client_secret_file are set together: exactly one of client_secret, client_secret_file, "},
 		"unusable db":   {keys{"db": "/no/such/directory/db"}, "name a file in a directory that exists and that Fluent Bit's user may write to"},
 	} {
 		t.Run(name, func(t *testing.T) {
