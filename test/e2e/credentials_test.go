@@ -166,6 +166,7 @@ func (x *trial) printsNothingConfidential() {
 	}
 	confidential := append(x.tenant.Confidential(), "pass word")
 	for _, c := range confidential {
+		c = c[:min(len(c), 20)] // log lines are cut, so of an assertion its beginning may be all that shows
 		if strings.Contains(x.wholeLog(), c) || strings.Contains(string(records), c) {
 			x.Errorf("printed: %s", c)
 		}
