@@ -171,6 +171,14 @@ func HTMLPage(status int) Effect {
 	return Answer(status, "<!DOCTYPE html><html><head><title>"+http.StatusText(status)+"</title></head><body><h2>Our services aren't available right now</h2></body></html>\n")
 }
 
+// Redirect answers with a redirection.
+func Redirect(status int, to string) Effect {
+	return answer(func(w http.ResponseWriter) {
+		w.Header().Set("Location", to)
+		w.WriteHeader(status)
+	})
+}
+
 func answer(write func(http.ResponseWriter)) Effect {
 	return func(p *plan) {
 		if p.answer == nil {
