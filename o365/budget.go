@@ -57,7 +57,13 @@ type secondsCalls struct {
 }
 
 func newBudget(requestsPerMinute int) *budget {
-	full := rate.Limit(float64(requestsPerMinute) / quotaWindow.Seconds())
+	return budgetOf(rate.Limit(float64(requestsPerMinute) / quotaWindow.Seconds()))
+}
+
+// another is a budget of the same size, untouched.
+func (b *budget) another() *budget { return budgetOf(b.full) }
+
+func budgetOf(full rate.Limit) *budget {
 	return &budget{full: full, limit: full, began: time.Now(), limiter: rate.NewLimiter(paced(full))}
 }
 

@@ -21,6 +21,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -113,6 +114,56 @@ func New(o Options) (*Client, error) {
 		budget:    newBudget(o.RequestsPerMinute),
 		gunzips:   newGunzips(),
 	}, nil
+}
+
+// ForTenant returns a client for another tenant of the same cloud and
+// application. Its budget and its clock are its own; it shares what a process
+// need not have twice. publisher may be empty, as in Options.
+func (c *Client) ForTenant(tenant, publisher string, tokens TokenSource) (*Client, error) {
+	if publisher == "" {
+		publisher = tenant
+	}
+	switch {
+	case !IsGUID(tenant):
+		return nil, fmt.Errorf("tenant %q is not a GUID", tenant)
+	case !IsGUID(publisher):
+		return nil, fmt.Errorf("publisher identifier %q is not a GUID", publisher)
+	case tokens == nil:
+		return nil, errors.New("no token source")
+	}
+	return &Client{
+		feed:      c.feed.JoinPath("../../..", tenant, "activity/feed"),
+		publisher: publisher,
+		userAgent: c.userAgent,
+		http:      c.http,
+		tokens:    tokens,
+		silence:   c.silence,
+		budget:    c.budget.another(),
+		gunzips:   c.gunzips,
+	}, nil
+}
+
+// Admit waits until the budget allows a call, and returns a context whose first
+// call does not wait for that again. It is for callers that have to wait for
+// something else too, and should not hold that while they wait for the budget.
+func (c *Client) Admit(ctx context.Context) (context.Context, error) {
+	if err := c.budget.wait(ctx); err != nil {
+		return nil, fmt.Errorf("wait for the request budget: %w", err)
+	}
+	return context.WithValue(ctx, admissionKey{}, new(admission)), nil
+}
+
+// Held says whether calls are held back at this moment, as the API has asked for fewer.
+func (c *Client) Held() bool { return c.budget.held() > 0 }
+
+// admission is what Admit has taken from the budget, for one call.
+type admission struct{ used atomic.Bool }
+
+type admissionKey struct{}
+
+func admitted(ctx context.Context) bool {
+	a, ok := ctx.Value(admissionKey{}).(*admission)
+	return ok && a.used.CompareAndSwap(false, true)
 }
 
 // Now is the local time corrected by the Date header of the server's answers,
@@ -220,8 +271,10 @@ func (c *Client) do(ctx context.Context, op, method string, u *url.URL) (*http.R
 }
 
 func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token string) (*http.Response, error) {
-	if err := c.budget.wait(ctx); err != nil {
-		return nil, &Error{Op: op, Err: fmt.Errorf("wait for the request budget: %w", err)}
+	if !admitted(ctx) {
+		if err := c.budget.wait(ctx); err != nil {
+			return nil, &Error{Op: op, Err: fmt.Errorf("wait for the request budget: %w", err)}
+		}
 	}
 	watch := watchSilence(ctx, c.silence)
 	req, err := http.NewRequestWithContext(watch.ctx, method, u.String(), http.NoBody)

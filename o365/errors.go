@@ -45,6 +45,10 @@ func (a Action) String() string {
 	return "action " + strconv.Itoa(int(a))
 }
 
+// OpToken is the Op of an Error of the login service, which package auth makes:
+// it concerns all calls of a tenant.
+const OpToken = "get token"
+
 // An Error is the failure of a call, to the API or to the login service.
 type Error struct {
 	Op         string        // what was being done, e.g. "list content"
