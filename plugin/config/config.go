@@ -27,7 +27,9 @@ type Getter interface {
 
 // Config is everything a user can decide. Each field is named after its key.
 type Config struct {
-	TenantID      string
+	TenantID      string   // the first of Tenants
+	Tenants       []string // of tenant_id, or what tenants_file named at the start
+	TenantsFile   string
 	ClientID      string          // empty with the system's managed identity
 	Credential    auth.Credential // of whichever keys
 	credentialKey []any           // its keys and values for the summary, secrets masked
@@ -38,7 +40,7 @@ type Config struct {
 	API                 *url.URL // api_endpoint, or the cloud's
 	Audience            string
 	ContentTypes        []o365.ContentType
-	PublisherIdentifier string
+	PublisherIdentifier string // empty: each tenant's own
 
 	Start         Start
 	PollInterval  time.Duration
@@ -147,10 +149,10 @@ func Parse(stanza Getter) (*Config, error) {
 	}
 	c := &Config{AllowInsecure: r.boolean("allow_insecure", false)}
 	kind := r.credentialKind()
-	c.TenantID = r.guid("tenant_id", "the directory (tenant) ID, a GUID such as 11111111-2222-3333-4444-555555555555", true)
+	r.tenants(c)
 	c.ClientID = r.guid("client_id", "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555", kind != "managed_identity")
 	c.PublisherIdentifier = r.guid("publisher_identifier", "a GUID: the tenant of whoever operates the collector", false)
-	if c.PublisherIdentifier == "" {
+	if c.PublisherIdentifier == "" && len(c.Tenants) == 1 && c.TenantsFile == "" {
 		c.PublisherIdentifier = c.TenantID
 	}
 	r.credential(c, kind)

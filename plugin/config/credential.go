@@ -43,8 +43,10 @@ func (r *reader) credentialKind() string {
 	if written[0] == "federated_token_file" {
 		r.fallback = map[string]string{
 			"federated_token_file": os.Getenv("AZURE_FEDERATED_TOKEN_FILE"),
-			"tenant_id":            os.Getenv("AZURE_TENANT_ID"),
 			"client_id":            os.Getenv("AZURE_CLIENT_ID"),
+		}
+		if r.get("tenants_file") == "" {
+			r.fallback["tenant_id"] = os.Getenv("AZURE_TENANT_ID")
 		}
 		if r.get("cloud") == "" { // which sets the login host, and is written
 			r.fallback["authentication_endpoint"] = os.Getenv("AZURE_AUTHORITY_HOST")
@@ -131,6 +133,8 @@ func (r *reader) clientCertificate(c *Config, path string) {
 func (r *reader) managedIdentity(c *Config, identity string) {
 	const key, allowed = "managed_identity", "system, or the client ID of a user-assigned identity"
 	switch {
+	case len(c.Tenants) > 1 || c.TenantsFile != "":
+		r.fail(key, identity, "is of one tenant, and several are named", "another credential, or the identity's tenant alone")
 	case strings.EqualFold(identity, auth.SystemIdentity):
 		identity = auth.SystemIdentity
 	case !o365.IsGUID(identity):

@@ -17,7 +17,7 @@ func (c *Config) Summary() []any {
 	for i, t := range c.ContentTypes {
 		types[i] = string(t)
 	}
-	pairs := []any{"tenant_id", c.TenantID}
+	pairs := c.tenantSummary()
 	if c.ClientID != "" {
 		pairs = append(pairs, "client_id", c.ClientID)
 	}
@@ -29,7 +29,7 @@ func (c *Config) Summary() []any {
 		"api_endpoint", c.API.String(),
 		"audience", c.Audience,
 		"content_types", strings.Join(types, ","),
-		"publisher_identifier", c.PublisherIdentifier,
+		"publisher_identifier", c.publisherSummary(),
 		"start_from", c.Start.String(),
 		"poll_interval", shortDuration(c.PollInterval),
 		"db", c.DB,
