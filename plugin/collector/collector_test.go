@@ -1,7 +1,6 @@
 package collector_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -20,6 +19,7 @@ import (
 	"in_office365/plugin/collector"
 	"in_office365/plugin/config"
 	"in_office365/test/events"
+	"in_office365/test/logbuffer"
 	"in_office365/test/tenant"
 )
 
@@ -62,11 +62,12 @@ type world struct {
 	transport http.RoundTripper
 	keys      stanza
 	memory    *heap
-	log       bytes.Buffer
-	delivered map[string]int // by o365_id
-	notices   map[string]int // by kind
-	gaps      []gap          // those announced
-	unread    int            // records with o365_error
+	log       logbuffer.Buffer
+	delivered map[string]int            // by o365_id
+	notices   map[string]int            // by kind
+	gaps      []gap                     // those announced
+	unread    int                       // records with o365_error
+	of        map[string]map[string]int // records by o365_tenant and o365_id, notices by o365_tenant and kind
 }
 
 type gap struct{ from, to time.Time }
@@ -80,7 +81,7 @@ func inWorld(t *testing.T, c tenant.Config, test func(w *world)) {
 		time.Sleep(10 * 24 * time.Hour)
 		w := &world{
 			t: t, tenant: tenant.New(c), memory: &heap{live: map[*byte]bool{}},
-			delivered: map[string]int{}, notices: map[string]int{},
+			delivered: map[string]int{}, notices: map[string]int{}, of: map[string]map[string]int{},
 		}
 		w.transport = w.tenant.RoundTripper()
 		w.keys = stanza{
@@ -122,6 +123,11 @@ func (w *world) take(c *collector.Collector) bool {
 		w.t.Fatal(err)
 	}
 	for _, e := range got {
+		of, _ := e.Body["o365_tenant"].(string)
+		if w.of[of] == nil {
+			w.of[of] = map[string]int{}
+		}
+		w.of[of][e.ID()+e.Notice()]++
 		switch {
 		case e.Notice() != "":
 			w.notices[e.Notice()]++

@@ -48,7 +48,7 @@ func (c *Collector) watchCredential(ctx context.Context) {
 		if end := c.cfg.Credential.Expires(); e.due(end, now) {
 			reason := expiryReason(end, now)
 			c.log.Warn(reason)
-			c.announce(ctx, &normalize.Notice{Kind: noticeCredentialExpiring, Reason: reason, To: end}, nil)
+			c.announceOfAll(ctx, &normalize.Notice{Kind: noticeCredentialExpiring, Reason: reason, To: end})
 		}
 		if !sleep(ctx, expiryInterval) {
 			return

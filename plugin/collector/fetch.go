@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	// dispatchBatch is how many due blobs are taken from the ledger at once.
+	// dispatchBatch is how many due blobs are taken from the ledger at once, and dispatchFew how many where there are several
+	// tenants, each of whose content types may have as many in memory: half a kilobyte each.
 	dispatchBatch = 64
+	dispatchFew   = 8
 	// slabSize is how much a fetcher gathers before it takes the queue's lock.
 	slabSize = 64 << 10
 	// fetchBackoff is the wait after a blob's first failure; it doubles up to fetchBackoffMost.
@@ -69,6 +71,10 @@ func newFetcher(cfg *config.Config) (*fetcher, error) {
 
 // dispatch sends fetchers out for blobs that are due, until ctx ends.
 func (s *stream) dispatch(ctx context.Context) {
+	few := dispatchBatch
+	if s.c.several() {
+		few = dispatchFew
+	}
 	for ctx.Err() == nil {
 		if hold := time.Until(s.heldUntil()); hold > 0 {
 			if !sleep(ctx, hold) {
@@ -76,7 +82,7 @@ func (s *stream) dispatch(ctx context.Context) {
 			}
 			continue
 		}
-		due, next, err := s.ledger.Due(s.now(), dispatchBatch, s.inFlight)
+		due, next, err := s.ledger.Due(s.now(), few, s.inFlight)
 		if err != nil {
 			s.c.ledgerTrouble.report(err, "")
 			if !sleep(ctx, restartDelay) {
@@ -85,21 +91,25 @@ func (s *stream) dispatch(ctx context.Context) {
 			continue
 		}
 		for _, e := range due {
-			fetcher, from := s.fetcher(ctx)
-			if fetcher == nil {
+			call, err := s.tenant.turn(ctx, s.fetchTurn)
+			if err != nil {
 				return
 			}
 			f, err := s.takeOff(e.ID)
 			if f == nil {
-				from <- fetcher
+				s.fetchTurn.giveBack()
 				if err != nil {
 					s.c.ledgerTrouble.report(err, "")
 				}
 				continue
 			}
-			s.c.group.Go(func() {
-				defer func() { from <- fetcher }()
-				_ = s.c.contained("noting a fetch", func(ctx context.Context) { s.fetch(ctx, fetcher, f) })
+			s.tenant.group.Go(func() {
+				fetcher := <-s.c.fetchers // who has a turn waits for none
+				defer func() {
+					s.c.fetchers <- fetcher
+					s.fetchTurn.giveBack()
+				}()
+				_ = s.c.contained(call, "noting a fetch", func(call context.Context) { s.fetch(ctx, call, fetcher, f) })
 			})
 			if s.heldUntil().After(time.Now()) {
 				break
@@ -108,23 +118,6 @@ func (s *stream) dispatch(ctx context.Context) {
 		if len(due) == 0 && !s.waitForDue(ctx, next) {
 			return
 		}
-	}
-}
-
-// fetcher waits for one that is free: this type's own, or a shared one. Where it came from is where it goes back to.
-func (s *stream) fetcher(ctx context.Context) (*fetcher, chan<- *fetcher) {
-	select {
-	case f := <-s.own:
-		return f, s.own
-	default:
-	}
-	select {
-	case <-ctx.Done():
-		return nil, nil
-	case f := <-s.own:
-		return f, s.own
-	case f := <-s.c.shared:
-		return f, s.c.shared
 	}
 }
 
@@ -181,11 +174,14 @@ func (s *stream) entry(f *flight) ledger.Entry {
 	return f.entry
 }
 
-// fetch brings one blob into the queue, or notes why it could not.
-func (s *stream) fetch(ctx context.Context, fetcher *fetcher, f *flight) {
+// fetch brings one blob into the queue, or notes why it could not. call is the context that s.tenant.turn has made of ctx.
+func (s *stream) fetch(ctx, call context.Context, fetcher *fetcher, f *flight) {
 	var err error
-	if panicked := s.c.contained("fetching a blob", func(ctx context.Context) { err = s.transfer(ctx, fetcher, f) }); panicked != nil {
+	if panicked := s.c.contained(call, "fetching a blob", func(call context.Context) { err = s.transfer(call, fetcher, f) }); panicked != nil {
 		err = panicked
+	}
+	if ctx.Err() == nil {
+		s.fetchTurn.fared(err == nil)
 	}
 	switch {
 	case err == nil:
@@ -193,6 +189,7 @@ func (s *stream) fetch(ctx context.Context, fetcher *fetcher, f *flight) {
 		s.landed()
 		s.fetching.over()
 	case ctx.Err() != nil:
+		s.interrupted(f)
 	case action(err) == o365.GiveUp && (certain(err) || s.entry(f).Tries >= unsureTries):
 		s.lose(ctx, f, err)
 	case s.expired(f):
@@ -213,19 +210,19 @@ func certain(err error) bool {
 // expired does not trust the local clock.
 func (s *stream) expired(f *flight) bool {
 	e := s.entry(f)
-	return s.c.client.ClockKnown() && !e.Expires.IsZero() && s.now().After(e.Expires)
+	return s.tenant.client.ClockKnown() && !e.Expires.IsZero() && s.now().After(e.Expires)
 }
 
 // transfer streams the blob's records into the queue, from the first that is not there yet.
 func (s *stream) transfer(ctx context.Context, fetcher *fetcher, f *flight) error {
 	e := s.entry(f)
-	body, err := s.c.client.OpenBlob(ctx, o365.Blob{ContentType: s.contentType, ID: e.ID, URI: e.URI, Created: e.Created, Expires: e.Expires})
+	body, err := s.tenant.client.OpenBlob(ctx, o365.Blob{ContentType: s.contentType, ID: e.ID, URI: e.URI, Created: e.Created, Expires: e.Expires})
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 
-	source := &normalize.Source{Tenant: s.c.cfg.TenantID, ContentType: string(s.contentType), Created: e.Created}
+	source := &normalize.Source{Tenant: s.tenant.id, ContentType: string(s.contentType), Created: e.Created}
 	fetcher.reader.Reset(body)
 	fetcher.slab.reset()
 	for index := int64(0); ; index++ {
@@ -272,7 +269,7 @@ func (s *stream) add(fetcher *fetcher, index int64, event func(dst []byte) ([]by
 		s.c.stats.Unreadable.Add(1)
 	}
 	slab.data = data
-	slab.records = append(slab.records, slabRecord{end: len(data), index: index, id: s.c.queue.repeats.id(info.ID)})
+	slab.records = append(slab.records, slabRecord{end: len(data), index: index, id: s.c.queue.repeats.id(info.ID).of(s.tenant.salt)})
 }
 
 func (s *stream) put(ctx context.Context, fetcher *fetcher, f *flight, end bool) error {
@@ -304,7 +301,7 @@ func (s *stream) tryAgain(f *flight, err error) {
 	}
 	// This blob waits longer than the others, or the same few would always be first. Until the API's clock is known there is no
 	// saying until when, in a way that holds.
-	if !s.c.client.ClockKnown() {
+	if !s.tenant.client.ClockKnown() {
 		s.hold = later(s.hold, time.Now().Add(fetchBackoff))
 		return
 	}
@@ -319,9 +316,19 @@ func (s *stream) lose(ctx context.Context, f *flight, err error) {
 	e := s.entry(f)
 	s.c.stats.BlobsLost.Add(1)
 	s.log.Error("blob lost: "+err.Error(), "content_id", e.ID, "content_created", e.Created, "records_delivered", f.queued)
-	s.c.announce(ctx, &normalize.Notice{
+	if s.tenant.announce(ctx, &normalize.Notice{
 		Kind: noticeBlobLost, ContentType: string(s.contentType), ContentID: e.ID, From: e.Created, To: e.Expires, Reason: err.Error(),
-	}, func() { s.end(f, ledger.Lost) })
+	}, func() { s.end(f, ledger.Lost) }) != nil {
+		s.interrupted(f)
+	}
+}
+
+// interrupted leaves a blob to the next start of the tenant, as its collecting has been stopped.
+func (s *stream) interrupted(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.busy.Store(false)
+	s.dropIfSettled(f)
 }
 
 // settle notes how many of a blob's records are through.

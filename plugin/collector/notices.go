@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"in_office365/normalize"
-	"in_office365/o365"
 )
 
 // The kinds of notices: o365_notice of the records that the collector makes itself.
@@ -30,36 +29,31 @@ var noticeKinds = [...]string{
 // throttleNoticeInterval is the shortest time between two notices of throttling.
 const throttleNoticeInterval = 15 * time.Minute
 
-// announce puts a notice on its way to the host; then, which may be nil, runs once it has settled. It waits while the queue is full.
-func (c *Collector) announce(ctx context.Context, n *normalize.Notice, then func()) {
+// announce puts a notice on its way to the host; then, which may be nil, runs once it has settled. It waits while the queue is full. The
+// only error is that of ctx: a notice that ends with the process is made again by the next, as what it stands for is not settled.
+func (c *Collector) announce(ctx context.Context, n *normalize.Notice, then func()) error {
 	c.stats.notice(n.Kind)
 	if !c.cfg.Notices {
 		if then != nil {
 			then()
 		}
+		return nil
+	}
+	return c.queue.putNotice(ctx, c.encodeNotice(n), then)
+}
+
+// announceOfAll announces what concerns the whole instance: under the name of its tenant, if that is the only one.
+func (c *Collector) announceOfAll(ctx context.Context, n *normalize.Notice) {
+	if !c.several() {
+		_ = c.tenants[c.cfg.Tenants[0]].announce(ctx, n, nil)
 		return
 	}
-	n.Tenant, n.Time = c.cfg.TenantID, c.client.Now()
-	event := c.encodeNotice(n)
-	// The only error is that of ctx. A notice that ends with the process is made again by the next, as what it stands for is not settled.
-	_ = c.queue.putNotice(ctx, event, then)
+	n.Time = c.client.Now()
+	_ = c.announce(ctx, n, nil)
 }
 
 func (c *Collector) encodeNotice(n *normalize.Notice) []byte {
 	c.notices.Lock()
 	defer c.notices.Unlock()
 	return c.notices.encoder.AppendNotice(nil, n)
-}
-
-func (c *Collector) announceThrottling(ctx context.Context, t o365.ContentType, err error) {
-	now := time.Now()
-	c.notices.Lock()
-	announce := c.notices.throttled.IsZero() || now.Sub(c.notices.throttled) >= throttleNoticeInterval
-	if announce {
-		c.notices.throttled = now
-	}
-	c.notices.Unlock()
-	if announce {
-		c.announce(ctx, &normalize.Notice{Kind: noticeThrottled, ContentType: string(t), Reason: err.Error()}, nil)
-	}
 }

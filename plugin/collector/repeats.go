@@ -44,6 +44,14 @@ func (r *repeats) id(text []byte) recordID {
 	return recordID{maphash.Bytes(r.seeds[0], text), uint32(maphash.Bytes(r.seeds[1], text))}
 }
 
+// of keeps the Ids of one tenant, whose salt is an Id of its own, apart from those of another.
+func (id recordID) of(salt recordID) recordID {
+	if id == (recordID{}) {
+		return id
+	}
+	return recordID{id.high ^ salt.high, id.low ^ salt.low}
+}
+
 // seen tells whether an Id was put within the window before now.
 func (r *repeats) seen(id recordID, now time.Time) bool {
 	if id == (recordID{}) {

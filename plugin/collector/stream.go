@@ -38,19 +38,22 @@ const (
 	retrievable = o365.Retention - 30*time.Second
 )
 
-// stream collects one content type.
+// stream collects one content type of a tenant.
 type stream struct {
 	c           *Collector
+	tenant      *tenant
 	contentType o365.ContentType
 	log         *slog.Logger
 	ledger      *ledger.Stream
-	own         chan *fetcher // the fetcher kept for this type, if there is one
+	listTurn    *place
+	fetchTurn   *place
 	wake        chan struct{} // a blob may be due
 	subscribing trouble
 	listing     trouble
 	fetching    trouble
 
 	// Of the listing goroutine.
+	begun   bool
 	origin  time.Time // nothing older is asked for
 	listed  time.Time // the near end of the last poll
 	swept   time.Time
@@ -67,14 +70,15 @@ type stream struct {
 	gaps   map[*normalize.Notice]bool // announced, not settled
 }
 
-func newStream(c *Collector, t o365.ContentType) *stream {
-	log := c.log.With("content_type", string(t))
+func newStream(tenant *tenant, t o365.ContentType) *stream {
+	c, log := tenant.c, tenant.log.With("content_type", string(t))
 	return &stream{
-		c: c, contentType: t, log: log,
+		c: c, tenant: tenant, contentType: t, log: log,
 		ledger: c.ledger.Stream(ledger.Key{
-			Cloud: c.cfg.Cloud.Name, Tenant: c.cfg.TenantID, Application: c.cfg.ClientID, ContentType: string(t),
+			Cloud: c.cfg.Cloud.Name, Tenant: tenant.id, Application: c.cfg.ClientID, ContentType: string(t),
 		}),
-		own:         make(chan *fetcher, 1),
+		listTurn:    &place{share: tenant.listing},
+		fetchTurn:   &place{share: tenant.fetching},
 		wake:        make(chan struct{}, 1),
 		subscribing: trouble{log: log, doing: "subscribing"},
 		listing:     trouble{log: log, doing: "listing content"},
@@ -84,16 +88,16 @@ func newStream(c *Collector, t o365.ContentType) *stream {
 }
 
 // now is the API's clock: everything that is compared with its times, or kept over a restart, goes by it.
-func (s *stream) now() time.Time { return s.c.client.Now().UTC() }
+func (s *stream) now() time.Time { return s.tenant.client.Now().UTC() }
 
 // list polls until ctx ends.
 func (s *stream) list(ctx context.Context) {
-	for begun := false; ; {
-		if err := s.c.subscriptions.ensure(ctx, s.contentType, s.refused); err != nil {
+	for {
+		if err := s.tenant.subscriptions.ensure(ctx, s); err != nil {
 			s.trouble(ctx, &s.subscribing, err)
 		}
 		delay := firstDelay
-		if begun = begun || s.begin(ctx); begun {
+		if s.begun = s.begun || s.begin(ctx); s.begun {
 			delay = s.poll(ctx)
 		}
 		if !sleep(ctx, delay) {
@@ -106,10 +110,12 @@ func (s *stream) list(ctx context.Context) {
 // may have missed. It waits for the API's clock, as the local one may be a day off, and what is decided here is kept; but not where
 // answers come without their time.
 func (s *stream) begin(ctx context.Context) bool {
-	if !s.c.client.ClockKnown() {
+	if !s.tenant.client.ClockKnown() {
 		now := time.Now()
-		err := s.c.client.ListContent(ctx, s.contentType, now.Add(-time.Minute), now, func([]o365.Blob) error { return nil })
-		if err != nil && !s.c.client.ClockKnown() {
+		err := s.tenant.call(ctx, s.listTurn, func(ctx context.Context) error {
+			return s.tenant.client.ListContent(ctx, s.contentType, now.Add(-time.Minute), now, func([]o365.Blob) error { return nil })
+		})
+		if err != nil && !s.tenant.client.ClockKnown() {
 			s.trouble(ctx, &s.listing, err)
 			return false
 		}
@@ -188,6 +194,7 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 	case succeeded:
 		s.failedPolls = 0
 		s.listing.over()
+		s.tenant.signingIn.over()
 	default:
 		s.failedPolls++
 		delay = max(retryAfter(stall), min(backoff(time.Second, s.failedPolls), windowBackoffMost))
@@ -224,7 +231,7 @@ func (s *stream) listingFailed(ctx context.Context, err error) {
 	s.c.stats.ListFailures.Add(1)
 	if action(err) == o365.Resubscribe {
 		s.refused = true
-		if s.c.subscriptions.justStarted(s.contentType) {
+		if s.tenant.subscriptions.justStarted(s.contentType) {
 			s.log.Debug("nothing to list yet: " + err.Error())
 			return
 		}
@@ -251,7 +258,7 @@ func (s *stream) noteGaps(ctx context.Context, windows []window) {
 		s.mu.Lock()
 		s.gaps[gap] = true
 		s.mu.Unlock()
-		s.c.announce(ctx, gap, func() {
+		_ = s.tenant.announce(ctx, gap, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			delete(s.gaps, gap)
@@ -260,7 +267,7 @@ func (s *stream) noteGaps(ctx context.Context, windows []window) {
 }
 
 func (s *stream) listWindow(ctx context.Context, w window) error {
-	return s.c.client.ListContent(ctx, s.contentType, w.from, w.to, func(blobs []o365.Blob) error {
+	list := func(blobs []o365.Blob) error {
 		entries := make([]ledger.Entry, len(blobs))
 		for i, b := range blobs {
 			entries[i] = ledger.NewEntry(b.ID, b.URI, b.Created, b.Expires)
@@ -274,6 +281,9 @@ func (s *stream) listWindow(ctx context.Context, w window) error {
 			s.alert()
 		}
 		return nil
+	}
+	return s.tenant.call(ctx, s.listTurn, func(ctx context.Context) error {
+		return s.tenant.client.ListContent(ctx, s.contentType, w.from, w.to, list)
 	})
 }
 
@@ -306,13 +316,13 @@ func (s *stream) trouble(ctx context.Context, t *trouble, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	first := t.report(err, "")
+	first := s.tenant.report(t, err)
 	switch action(err) {
 	case o365.Throttle:
-		s.c.announceThrottling(ctx, s.contentType, err)
+		s.tenant.announceThrottling(ctx, s.contentType, err)
 	case o365.Reconfigure:
 		if first {
-			s.c.announce(ctx, &normalize.Notice{Kind: noticeAccessRefused, ContentType: string(s.contentType), Reason: err.Error()}, nil)
+			_ = s.tenant.announce(ctx, &normalize.Notice{Kind: noticeAccessRefused, ContentType: string(s.contentType), Reason: err.Error()}, nil)
 		}
 	}
 }

@@ -21,7 +21,7 @@ const (
 
 // subscriptions keeps every configured content type subscribed. It never stops one: what happens in between would be lost.
 type subscriptions struct {
-	c       *Collector
+	tenant  *tenant
 	listing trouble
 	asking  chan struct{} // held by the one type that asks for the list, while the others wait for its answer
 
@@ -42,24 +42,25 @@ type subscription struct {
 	again    time.Time // no start before that
 }
 
-func newSubscriptions(c *Collector) *subscriptions {
+func newSubscriptions(t *tenant) *subscriptions {
 	s := &subscriptions{
-		c: c, listing: trouble{log: c.log, doing: "listing subscriptions"},
+		tenant: t, listing: trouble{log: t.log, doing: "listing subscriptions"},
 		asking: make(chan struct{}, 1), state: map[o365.ContentType]*subscription{},
 	}
-	for _, t := range c.cfg.ContentTypes {
-		s.state[t] = &subscription{}
+	for _, contentType := range t.c.cfg.ContentTypes {
+		s.state[contentType] = &subscription{}
 	}
 	return s
 }
 
-// ensure starts the subscription if it is missing or disabled. refused says that a listing was refused for want of it: then it is
-// started whatever the list says. That the list can't be had is no error, as listing content tells whether there is a subscription.
-func (s *subscriptions) ensure(ctx context.Context, t o365.ContentType, refused bool) error {
-	if !s.look(ctx, t, refused) {
+// ensure starts the subscription if it is missing or disabled. If a listing was refused for want of it, it is started
+// whatever the list says. That the list can't be had is no error, as listing content tells whether there is a subscription.
+func (s *subscriptions) ensure(ctx context.Context, of *stream) error {
+	t := of.contentType
+	if !s.look(ctx, of) {
 		return nil
 	}
-	err := s.c.client.StartSubscription(ctx, t)
+	err := s.tenant.call(ctx, of.listTurn, func(ctx context.Context) error { return s.tenant.client.StartSubscription(ctx, t) })
 	if ctx.Err() != nil {
 		return err
 	}
@@ -70,13 +71,13 @@ func (s *subscriptions) ensure(ctx context.Context, t o365.ContentType, refused 
 	}
 	switch {
 	case wasEnabled && firstTime:
-		s.c.log.Warn("the subscription was disabled while it was collected, "+outcome, "content_type", string(t))
-		s.c.announce(ctx, &normalize.Notice{
+		s.tenant.log.Warn("the subscription was disabled while it was collected, "+outcome, "content_type", string(t))
+		_ = s.tenant.announce(ctx, &normalize.Notice{
 			Kind: noticeSubscriptionDisabled, ContentType: string(t), Reason: "the subscription was disabled while it was collected, " + outcome,
 		}, nil)
 	case err == nil && !wasEnabled:
-		s.c.log.Info("subscription started; first content may take hours", "content_type", string(t))
-		s.c.announce(ctx, &normalize.Notice{
+		s.tenant.log.Info("subscription started; first content may take hours", "content_type", string(t))
+		_ = s.tenant.announce(ctx, &normalize.Notice{
 			Kind: noticeSubscriptionStarted, ContentType: string(t), Reason: "the content type was not subscribed before",
 		}, nil)
 	}
@@ -109,7 +110,8 @@ func (s *subscriptions) noteStart(t o365.ContentType, err error) (wasEnabled, fi
 }
 
 // look brings the list up to date where that is due, and says whether the type must be started now.
-func (s *subscriptions) look(ctx context.Context, t o365.ContentType, refused bool) (start bool) {
+func (s *subscriptions) look(ctx context.Context, of *stream) (start bool) {
+	t, refused := of.contentType, of.refused
 	select {
 	case <-ctx.Done():
 		return false
@@ -117,12 +119,16 @@ func (s *subscriptions) look(ctx context.Context, t o365.ContentType, refused bo
 		defer func() { <-s.asking }()
 	}
 	if s.due(t, refused) {
-		all, err := s.c.client.Subscriptions(ctx)
+		var all []o365.Subscription
+		err := s.tenant.call(ctx, of.listTurn, func(ctx context.Context) (err error) {
+			all, err = s.tenant.client.Subscriptions(ctx)
+			return err
+		})
 		if err == nil {
 			s.listing.over()
 			s.note(all)
 		} else if ctx.Err() == nil {
-			s.listing.report(err, "")
+			s.tenant.report(&s.listing, err)
 		}
 	}
 	s.mu.Lock()

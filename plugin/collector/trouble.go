@@ -26,22 +26,21 @@ type trouble struct {
 	count    int
 	interval time.Duration
 	next     time.Time // for a line
+	told     bool      // there was one
 }
 
 // report takes note of a failure, and says whether it is the first.
 func (t *trouble) report(err error, remedy string) (first bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
-	t.count++
-	t.last = now
-	if first = t.since.IsZero(); first {
-		t.since, t.interval = now, troubleInterval
-	} else if now.Before(t.next) {
-		return false
+	first = t.noteLocked()
+	now := t.last
+	if now.Before(t.next) {
+		return first
 	}
 	t.next = now.Add(t.interval)
 	t.interval = min(2*t.interval, troubleIntervalMost)
+	t.told = true
 	text := t.doing + " failed: " + err.Error()
 	if remedy != "" {
 		text += "; " + remedy
@@ -54,6 +53,22 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 	return first
 }
 
+// note is report for a failure that is logged elsewhere.
+func (t *trouble) note() (first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.noteLocked()
+}
+
+func (t *trouble) noteLocked() (first bool) {
+	t.count++
+	t.last = time.Now()
+	if first = t.since.IsZero(); first {
+		t.since, t.interval, t.next, t.told = t.last, troubleInterval, t.last, false
+	}
+	return first
+}
+
 // over ends a trouble, if there was one and nothing has failed for a while.
 func (t *trouble) over() {
 	t.mu.Lock()
@@ -61,7 +76,9 @@ func (t *trouble) over() {
 	if t.since.IsZero() || time.Since(t.last) < troubleQuiet {
 		return
 	}
-	t.log.Info(t.doing+" works again", "failures", t.count, "for", time.Since(t.since).Round(time.Second))
+	if t.told {
+		t.log.Info(t.doing+" works again", "failures", t.count, "for", time.Since(t.since).Round(time.Second))
+	}
 	t.since, t.count = time.Time{}, 0
 }
 

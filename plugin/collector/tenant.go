@@ -1,0 +1,158 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"in_office365/normalize"
+	"in_office365/o365"
+	"in_office365/o365/auth"
+)
+
+// tenant collects the content types of one tenant. What a tenant meets, a refused credential, throttling, blobs that hang, is its own; the
+// queue, the ledger, the connections and the turns of fetching and listing it has in common with the others.
+type tenant struct {
+	*crew
+	c             *Collector
+	id            string
+	log           *slog.Logger
+	client        *o365.Client
+	subscriptions *subscriptions
+	streams       []*stream
+	fetching      *share
+	listing       *share
+	signingIn     trouble
+	permission    permission
+	salt          recordID // keeps its records' Ids apart from other tenants'
+
+	mu        sync.Mutex
+	throttled time.Time // when throttling was announced last
+}
+
+func newTenant(c *Collector, id string) (*tenant, error) {
+	t := &tenant{crew: &crew{c: c}, c: c, id: id, log: c.log, salt: c.queue.repeats.id([]byte(id))}
+	if c.several() {
+		t.log = c.log.With("tenant", id)
+	}
+	var err error
+	t.permission = permission{log: t.log}
+	if t.client, err = c.clientFor(id, t.permission.check); err != nil {
+		return nil, err
+	}
+	types := len(c.cfg.ContentTypes)
+	t.fetching, t.listing = &share{turns: c.fetching, types: types}, &share{turns: c.listing, types: types}
+	t.signingIn = trouble{log: t.log, doing: "signing in"}
+	t.subscriptions = newSubscriptions(t)
+	for _, contentType := range c.cfg.ContentTypes {
+		t.streams = append(t.streams, newStream(t, contentType))
+	}
+	return t, nil
+}
+
+// clientFor makes the client of one tenant. The credential and the connections are those of all.
+func (c *Collector) clientFor(id string, onToken func(auth.Claims)) (*o365.Client, error) {
+	tokens, err := auth.New(auth.Options{
+		Tenant: id, ClientID: c.cfg.ClientID, Credential: c.cfg.Credential,
+		LoginURL: c.cfg.Login, TokenPath: c.cfg.TokenPath, Audience: c.cfg.Audience,
+		AllowInsecure: c.cfg.AllowInsecure, HTTPClient: c.http, OnToken: onToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if c.client != nil {
+		return c.client.ForTenant(id, c.cfg.PublisherIdentifier, tokens)
+	}
+	c.client, err = o365.New(o365.Options{
+		Tenant: id, Publisher: c.cfg.PublisherIdentifier, APIURL: c.cfg.API, AllowInsecure: c.cfg.AllowInsecure,
+		HTTPClient: c.http, Tokens: tokens, RequestsPerMinute: c.cfg.RateLimit, BodyIdleTimeout: c.cfg.HTTPTimeout,
+		UserAgent: "in_office365/" + c.version,
+	})
+	return c.client, err
+}
+
+// start begins to collect, or goes on after stop. The first listings come a while later, so that those of many tenants do not come at once.
+func (t *tenant) start(ctx context.Context, after time.Duration) {
+	t.crew = newCrew(ctx, t.c)
+	t.fetching.join()
+	t.listing.join()
+	for _, s := range t.streams {
+		t.run("listing "+string(s.contentType), func(ctx context.Context) {
+			if sleep(ctx, after) {
+				s.list(ctx)
+			}
+		})
+		t.run("fetching "+string(s.contentType), s.dispatch)
+	}
+}
+
+// stop ends what start began. What the queue has goes its way, and settles.
+func (t *tenant) stop() {
+	t.cancel()
+	t.group.Wait()
+	t.fetching.leave()
+	t.listing.leave()
+}
+
+// turn waits until the tenant's budget allows a call, and then until it is the place's turn. It holds no turn while it waits for the budget,
+// which may take minutes when the API has asked for fewer calls. The context is for that call.
+func (t *tenant) turn(ctx context.Context, p *place) (context.Context, error) {
+	for {
+		call, err := t.client.Admit(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.take(ctx); err != nil {
+			return nil, err
+		}
+		if !t.client.Held() {
+			return call, nil
+		}
+		p.giveBack()
+	}
+}
+
+// call makes a call of the API other than fetching, in turn.
+func (t *tenant) call(ctx context.Context, p *place, call func(context.Context) error) error {
+	ctx, err := t.turn(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer p.giveBack()
+	err = call(ctx)
+	if ctx.Err() == nil {
+		p.fared(err == nil)
+	}
+	return err
+}
+
+// report logs what failed. That no token is to be had concerns all that the tenant does, so it is one trouble.
+func (t *tenant) report(of *trouble, err error) (first bool) {
+	var e *o365.Error
+	if errors.As(err, &e) && e.Op == o365.OpToken {
+		t.signingIn.report(e, "")
+		return of.note()
+	}
+	return of.report(err, "")
+}
+
+// announce puts a notice of this tenant on its way to the host.
+func (t *tenant) announce(ctx context.Context, n *normalize.Notice, then func()) error {
+	n.Tenant, n.Time = t.id, t.client.Now()
+	return t.c.announce(ctx, n, then)
+}
+
+func (t *tenant) announceThrottling(ctx context.Context, contentType o365.ContentType, err error) {
+	now := time.Now()
+	t.mu.Lock()
+	announce := t.throttled.IsZero() || now.Sub(t.throttled) >= throttleNoticeInterval
+	if announce {
+		t.throttled = now
+	}
+	t.mu.Unlock()
+	if announce {
+		_ = t.announce(ctx, &normalize.Notice{Kind: noticeThrottled, ContentType: string(contentType), Reason: err.Error()}, nil)
+	}
+}
