@@ -5,6 +5,7 @@
 # make crash   kill -9 at random moments over one backlog, N=100 times, and once more with a tenant that fails; in a real Fluent Bit where one is found
 # make throttled   ten minutes against a tenant that allows less than rate_limit, and how much of that was used
 # make backlog   200,000 small blobs at once: how long they take, and what memory and ledger
+# make tenants   500 tenants in one instance, one of them broken: what arrives, and what it takes; TENANTS=500, FOR=2m
 # make soak    half an hour of everything at once, in a real Fluent Bit where one is found; FOR=5m, ARGS=-soak-seed=1
 # make bench   the record path against the obvious way and against parsers; ARGS=-all for every family of records
 # make bench-pipe   CPU time and memory of the whole pipe, in a real Fluent Bit where one is found; ARGS=-quick for a first look
@@ -24,7 +25,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test faults crash throttled backlog soak bench bench-pipe lint generate clean
+.PHONY: build demo test faults crash throttled backlog tenants soak bench bench-pipe lint generate clean
 
 build: bin/in_office365.so
 
@@ -73,6 +74,11 @@ throttled:
 
 backlog:
 	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestBacklog$$' -backlog 200000
+
+TENANTS ?= 500
+tenants: FOR = 2m
+tenants:
+	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestManyTenants$$' -tenants $(TENANTS) -tenants-for $(FOR)
 
 soak: FOR = 30m
 soak:

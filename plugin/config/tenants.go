@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// MaxTenants bounds what one instance takes on: each tenant costs some 100 kB.
+	// MaxTenants bounds what one instance takes on: each tenant costs some 160 kB.
 	MaxTenants = 1000
 	// maxTenantsFile is more than a file of MaxTenants lines with comments needs.
 	maxTenantsFile = 1_000_000

@@ -31,7 +31,7 @@ var arcKeys string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	patience = 3*time.Minute + *throttledFor + *stall + time.Duration(*backlogBlobs)*10*time.Millisecond
+	patience = 3*time.Minute + *throttledFor + *stall + *tenantsFor + time.Duration(*backlogBlobs)*10*time.Millisecond
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "office365-e2e")
 		if err != nil {
