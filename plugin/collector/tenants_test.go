@@ -249,7 +249,7 @@ func TestTenantsComeAndGo(t *testing.T) {
 // A tenant that is removed in the middle of its blobs, and comes back, goes on with the record where it was.
 func TestTenantRemovedInMidBlob(t *testing.T) {
 	inWorldOf(t, 2, func(w *world, tenants []*tenant.Tenant) {
-		w.keys["dedup_window"], w.keys["http_timeout"] = "off", "30m"
+		w.keys["dedup_window"], w.keys["http_timeout"], w.keys["settle"] = "off", "30m", "5m" // it is back before that
 		write := w.tenantsFile(tenantID(0), tenantID(1))
 		stall := tenants[0].Inject(tenant.Fault{Operation: tenant.FetchBlob}, tenant.Stall(200_000))
 		for i := range 20 {
