@@ -125,6 +125,8 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 		{stanza{"federated_token_file": missing}, `federated_token_file "` + missing + `" cannot be used (no such file or directory): ` +
 			"the file of a token that Entra trusts for the application, and that Fluent Bit's user may read"},
 		{stanza{"managed_identity": "on"}, `managed_identity "on" is no identity: system, or the client ID of a user-assigned identity`},
+		{stanza{"managed_identity": "system", "tenant_id": tenant + "," + client, "client_id": ""},
+			`managed_identity "system" is of one tenant, and several are named: another credential, or the identity's tenant alone`},
 		{stanza{"managed_identity": tenant}, `managed_identity "` + tenant + `" is not the client_id: leave client_id out, or let it be the same`},
 		{stanza{"client_id": "", "client_secret": "s3cr3t"}, "client_id is missing: " + anApp},
 	} {
@@ -162,6 +164,7 @@ func TestEnvironmentOfWorkloadIdentity(t *testing.T) {
 		{"all from there", stanza{}, [3]string{envTenant, envClient, ofEnvironment}},
 		{"the file written", stanza{"federated_token_file": path}, [3]string{envTenant, envClient, ofEnvironment}},
 		{"tenant and client written", stanza{"tenant_id": tenant, "client_id": client}, [3]string{tenant, client, ofEnvironment}},
+		{"a file of tenants written", stanza{"tenants_file": file(t, tenant+"\n")}, [3]string{tenant, envClient, ofEnvironment}},
 		{"cloud written", stanza{"cloud": "gcc"}, [3]string{envTenant, envClient, ofCloud}},
 		{"login host written", stanza{"authentication_endpoint": "login.example.com"}, [3]string{envTenant, envClient, "https://login.example.com"}},
 		{"another credential", stanza{"tenant_id": tenant, "client_id": client, "client_secret": "s3cr3t"}, [3]string{tenant, client, ofCloud}},
