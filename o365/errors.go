@@ -57,7 +57,7 @@ type Error struct {
 	Status     int           // HTTP status; 0 when no answer came
 	Action     Action        // what to do about it
 	RetryAfter time.Duration // earliest useful retry as told by the service; 0 when it did not say
-	Hint       string        // what a user can do; may be empty
+	Hint       string        // what a user can do, behind what is wrong and a colon where that needs saying; may be empty
 	Err        error         // the cause below; may be nil
 }
 
@@ -84,6 +84,11 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// AuditingOff says that the API does not know the tenant, as it answers while unified audit logging is off.
+func (e *Error) AuditingOff() bool {
+	return e.Code == codeNoSuchTenant || tenantMissing.MatchString(e.Message)
+}
 
 // maxText is how much of a service's text goes into an error line, in bytes.
 // Microsoft's messages are a sentence or two.
@@ -121,6 +126,7 @@ const (
 
 const (
 	codeNoPermission   = "AF10001"
+	codeNoSuchTenant   = "AF20011"
 	codeAlreadyEnabled = "AF20024" // undocumented: start of a subscription that is enabled
 	codeBadPage        = "AF20031"
 	codeCoolDown       = "429" // undocumented: start sooner than StartCoolDown after the last, as 403 or 429
@@ -144,12 +150,12 @@ var verdicts = map[string]verdict{
 	"AF20001":           {Reconfigure, ""},
 	"AF20002":           {Reconfigure, "check that the publisher identifier is a GUID"},
 	"AF20010":           {Reconfigure, "the tenant is not the one the token was issued for: check tenant and credential"},
-	"AF20011":           {Reconfigure, "check the tenant and the cloud, and that unified audit logging was ever on"},
+	codeNoSuchTenant:    {Reconfigure, "check the tenant and the cloud, and that unified audit logging was ever on"},
 	"AF20012":           {Reconfigure, "the tenant is misconfigured at Microsoft's end: open a support ticket if it stays"},
 	"AF20013":           {Reconfigure, "give the tenant as its GUID, not as a domain name"},
 	"AF20020":           {Reconfigure, "check the content types"},
 	"AF20022":           {Resubscribe, ""},
-	"AF20023":           {Resubscribe, "an administrator or Microsoft disabled the subscription; also seen for some minutes after a start"},
+	"AF20023":           {Resubscribe, "an administrator or Microsoft disabled the subscription, or it was started just now: find out who switched it off"},
 	"AF20030":           {Rewindow, ""},
 	"AF20055":           {Rewindow, ""},
 	codeBadPage:         {Retry, ""},
@@ -179,7 +185,7 @@ func classify(e *Error) {
 	switch {
 	case e.Code == codeNoPermission && emptyPermissionSet.MatchString(e.Message):
 		v.hint = "the token carries no permission at all: it is for another cloud or audience, or admin consent is missing"
-	case !known && tenantMissing.MatchString(e.Message):
+	case !known && e.AuditingOff():
 		v = verdict{Reconfigure, "turn on unified audit logging in the tenant; it takes up to 60 minutes to show"}
 	case e.Code == codeCoolDown && e.Op == opStart && e.RetryAfter == 0:
 		e.RetryAfter = StartCoolDown

@@ -1,8 +1,10 @@
 package o365
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -53,6 +55,7 @@ func NewHTTPClient(o TransportOptions) *http.Client {
 	return WithoutRedirects(&http.Client{
 		Transport: &http.Transport{
 			Proxy:                  proxy,
+			OnProxyConnectResponse: proxyAnswered,
 			DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs},
 			TLSHandshakeTimeout:    timeout,
@@ -65,6 +68,25 @@ func NewHTTPClient(o TransportOptions) *http.Client {
 			HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer, SendPingTimeout: pingAfter},
 		},
 	})
+}
+
+// A ProxyError is a proxy's refusal to connect to a host.
+type ProxyError struct {
+	Proxy  string // host[:port]
+	Host   string // host:port
+	Status int
+}
+
+func (e *ProxyError) Error() string {
+	return fmt.Sprintf("the proxy %s does not connect to %s: HTTP %d %s", e.Proxy, e.Host, e.Status, http.StatusText(e.Status))
+}
+
+// proxyAnswered makes an error that says who refused what, where the transport has the bare text of the status.
+func proxyAnswered(_ context.Context, proxy *url.URL, request *http.Request, answer *http.Response) error {
+	if answer.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &ProxyError{Proxy: proxy.Host, Host: request.Host, Status: answer.StatusCode}
 }
 
 // WithoutRedirects returns a copy of c that hands out redirects as they are:

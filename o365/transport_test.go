@@ -178,3 +178,16 @@ func TestHTTPClientUsesTheProxy(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+func TestHTTPClientSaysWhatTheProxyRefuses(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer proxy.Close()
+	res, err := o365.NewHTTPClient(o365.TransportOptions{ProxyURL: parse(t, proxy.URL)}).Get("https://api.example.com/")
+	if err == nil {
+		res.Body.Close()
+	}
+	e, ok := errors.AsType[*o365.ProxyError](err)
+	if !ok || e.Status != http.StatusForbidden || e.Host != "api.example.com:443" || e.Proxy != parse(t, proxy.URL).Host {
+		t.Errorf("got %v", err)
+	}
+}
