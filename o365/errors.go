@@ -68,7 +68,11 @@ func (e *Error) Error() string {
 	if e.Status != 0 && e.Status/100 != 2 {
 		fmt.Fprintf(&s, ": HTTP %d %s", e.Status, http.StatusText(e.Status))
 	}
-	for _, text := range []string{e.Code, e.Message} {
+	code := e.Code
+	if strings.HasPrefix(e.Message, code) { // Entra repeats it
+		code = ""
+	}
+	for _, text := range []string{code, e.Message} {
 		if text = printable(text); text != "" {
 			s.WriteString(": " + text)
 		}
@@ -150,7 +154,7 @@ var verdicts = map[string]verdict{
 	"AF20001":           {Reconfigure, ""},
 	"AF20002":           {Reconfigure, "check that the publisher identifier is a GUID"},
 	"AF20010":           {Reconfigure, "the tenant is not the one the token was issued for: check tenant and credential"},
-	codeNoSuchTenant:    {Reconfigure, "check the tenant and the cloud, and that unified audit logging was ever on"},
+	codeNoSuchTenant:    {Reconfigure, "the API does not know the tenant: check tenant and cloud, and that unified audit logging is on; that takes up to 60 minutes to show"},
 	"AF20012":           {Reconfigure, "the tenant is misconfigured at Microsoft's end: open a support ticket if it stays"},
 	"AF20013":           {Reconfigure, "give the tenant as its GUID, not as a domain name"},
 	"AF20020":           {Reconfigure, "check the content types"},
@@ -186,7 +190,7 @@ func classify(e *Error) {
 	case e.Code == codeNoPermission && emptyPermissionSet.MatchString(e.Message):
 		v.hint = "the token carries no permission at all: it is for another cloud or audience, or admin consent is missing"
 	case !known && e.AuditingOff():
-		v = verdict{Reconfigure, "turn on unified audit logging in the tenant; it takes up to 60 minutes to show"}
+		v = verdict{Reconfigure, "unified audit logging is off: turn it on in the tenant; it takes up to 60 minutes to show"}
 	case e.Code == codeCoolDown && e.Op == opStart && e.RetryAfter == 0:
 		e.RetryAfter = StartCoolDown
 		if m := coolDownLeft.FindStringSubmatch(e.Message); m != nil {
