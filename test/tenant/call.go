@@ -37,6 +37,8 @@ func (t *Tenant) serve(tenants []*Tenant, w http.ResponseWriter, r *http.Request
 		}
 	} else if path == "oauth2/token" || path == "oauth2/v2.0/token" {
 		c.op = Token
+	} else if strings.HasSuffix(path, ".well-known/openid-configuration") {
+		c.op = Discover
 	}
 	t.mu.Lock()
 	if b := t.blobs[c.contentID]; b != nil {
@@ -61,6 +63,8 @@ func (t *Tenant) serve(tenants []*Tenant, w http.ResponseWriter, r *http.Request
 		c.plan.answer(c.w)
 	case c.op == Token:
 		t.serveToken(c.w, r, path == "oauth2/token")
+	case c.op == Discover:
+		t.serveDiscovery(c.w, r)
 	case !isAPI:
 		http.NotFound(c.w, r)
 	case throttled:

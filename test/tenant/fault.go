@@ -163,7 +163,12 @@ func Unauthorized() Effect {
 
 // PermissionMissing answers AF10001, with status 401 or 403.
 func PermissionMissing(status int) Effect {
-	return answer(permissionMissing(status, "ServiceHealth.Read"))
+	return answer(permissionMissing(status, "ServiceHealth.Read", permissionRead))
+}
+
+// AuditingOff answers as the API does for a tenant whose unified audit logging is off.
+func AuditingOff() Effect {
+	return AnswerError(http.StatusBadRequest, "AF20011", "The tenant ID passed in the URL does not exist in the system or has been deleted.")
 }
 
 // HTMLPage answers as a front door or proxy would.

@@ -74,10 +74,10 @@ func (c *call) authorized() bool {
 		return false
 	}
 	if known.audience != c.config.Audience {
-		permissionMissing(http.StatusForbidden, "")(c.w)
+		permissionMissing(http.StatusForbidden, "", permissionRead)(c.w)
 		return false
 	}
-	return true
+	return c.permitted(token)
 }
 
 // issued reports whether a token is one of this tenant's.
@@ -94,8 +94,8 @@ func foreignToken(tenant string) apiError {
 }
 
 // permissionMissing is the answer to a token that lacks what the call needs; has is the permissions it has.
-func permissionMissing(status int, has string) func(http.ResponseWriter) {
-	return apiError{status, "AF10001", "The permission set (" + has + ") sent in the request does not include the expected permission ActivityFeed.Read."}.write
+func permissionMissing(status int, has, needs string) func(http.ResponseWriter) {
+	return apiError{status, "AF10001", "The permission set (" + has + ") sent in the request does not include the expected permission " + needs + "."}.write
 }
 
 type subscriptionJSON struct {

@@ -116,7 +116,7 @@ func (t *Tenant) issue(audience, proof string) string {
 		"uti": strconv.FormatUint(t.tokensIssued, 10),
 	}
 	if audience == t.config.Audience {
-		claims["roles"] = []string{"ActivityFeed.Read", "ActivityFeed.ReadDlp"}
+		claims["roles"] = t.granted
 	}
 	payload, _ := json.Marshal(claims) // a map of plain values
 	encode := base64.RawURLEncoding.EncodeToString

@@ -25,6 +25,7 @@ const (
 	DefaultClientSecret = "example~secret~of~the~emulated~tenant"
 	DefaultDomain       = "contoso.example"
 	DefaultAudience     = "https://manage.office.com"
+	DefaultCloud        = "microsoftonline.com"
 	DefaultPageSize     = 200
 	// DefaultTokenLife is what the identity platform's answers say, in seconds: 3599.
 	DefaultTokenLife = 3599 * time.Second
@@ -55,6 +56,7 @@ type Operation string
 // The operations.
 const (
 	Token             Operation = "token"
+	Discover          Operation = "openid-configuration"
 	ListSubscriptions Operation = "subscriptions/list"
 	StartSubscription Operation = "subscriptions/start"
 	StopSubscription  Operation = "subscriptions/stop"
@@ -69,6 +71,8 @@ type Config struct {
 	ID, Domain             string // the tenant's GUID; its domain, which the login endpoint takes as well
 	ClientID, ClientSecret string
 	Audience               string        // the resource a token must be for
+	Roles                  []string      // what has been granted to the application; nil: ActivityFeed.Read and ActivityFeed.ReadDlp
+	CloudInstance          string        // the cloud_instance_name of the tenant's cloud
 	TokenLife              time.Duration // how long a token is good
 	Subscribed             []string      // content types that are subscribed from the start
 	PageSize               int           // blobs per listing page
@@ -88,6 +92,7 @@ type Tenant struct {
 
 	mu            sync.Mutex
 	credentials   credentials
+	granted       []string // permissions
 	skew          time.Duration
 	most          int // calls per minute; 0: no limit
 	rng           uint64
@@ -113,6 +118,10 @@ func New(c Config) *Tenant {
 	setDefault(&c.ClientID, DefaultClientID)
 	setDefault(&c.ClientSecret, DefaultClientSecret)
 	setDefault(&c.Audience, DefaultAudience)
+	setDefault(&c.CloudInstance, DefaultCloud)
+	if c.Roles == nil {
+		c.Roles = []string{permissionRead, permissionReadDLP}
+	}
 	setDefault(&c.TokenLife, DefaultTokenLife)
 	setDefault(&c.PageSize, DefaultPageSize)
 	setDefault(&c.StartCooldown, StartCooldown)
@@ -120,6 +129,7 @@ func New(c Config) *Tenant {
 	t := &Tenant{
 		config:        c,
 		credentials:   credentials{secret: c.ClientSecret, used: map[string]bool{}, seen: map[string]bool{}},
+		granted:       c.Roles,
 		skew:          c.Skew,
 		most:          c.CallsPerMinute,
 		rng:           c.Seed,
