@@ -1,0 +1,170 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"in_office365/plugin/diagnosis"
+)
+
+// A verdict is how a step ended.
+type verdict string
+
+const (
+	ok      verdict = "ok"
+	warning verdict = "warning"
+	wrong   verdict = "wrong"
+	skipped verdict = "skipped"
+)
+
+// A step is one stretch of the road.
+type step struct {
+	Step    string         `json:"step"`
+	Verdict verdict        `json:"verdict"`
+	Cause   diagnosis.Kind `json:"cause,omitempty"`
+	What    string         `json:"what"`
+	Do      string         `json:"do,omitempty"`
+	Detail  string         `json:"detail,omitempty"` // the error, as it came
+}
+
+func passes(name, format string, args ...any) step {
+	return step{Step: name, Verdict: ok, What: fmt.Sprintf(format, args...)}
+}
+
+func skips(name, why string) step { return step{Step: name, Verdict: skipped, What: why} }
+
+func warns(name string, c diagnosis.Cause) step {
+	return step{Step: name, Verdict: warning, Cause: c.Kind, What: c.What, Do: c.Do}
+}
+
+func fails(name string, c diagnosis.Cause, err error) step {
+	s := step{Step: name, Verdict: wrong, Cause: c.Kind, What: c.What, Do: c.Do}
+	if err != nil && !strings.Contains(c.What, diagnosis.Text(err)) {
+		s.Detail = diagnosis.Text(err)
+	}
+	return s
+}
+
+// A result is what came of one tenant of one input.
+type result struct {
+	Input   string         `json:"input"`
+	Tag     string         `json:"tag,omitempty"`
+	Tenant  string         `json:"tenant_id,omitempty"`
+	Verdict verdict        `json:"verdict"`
+	Cause   diagnosis.Kind `json:"cause,omitempty"` // of the first thing wrong, else of the first warning
+	Steps   []step         `json:"steps"`
+}
+
+func (r *result) add(s step) {
+	r.Steps = append(r.Steps, s)
+	rank := map[verdict]int{"": 0, skipped: 0, ok: 1, warning: 2, wrong: 3}
+	if rank[s.Verdict] > rank[r.Verdict] {
+		r.Verdict, r.Cause = s.Verdict, s.Cause
+	}
+}
+
+// A reporter writes down what the check finds, as it finds it.
+type reporter interface {
+	begin(o options)
+	input(*result)
+	step(*result, step)
+	end(results []*result, status int)
+}
+
+// table is for people.
+type table struct {
+	out     io.Writer
+	skipped []string // steps that have nothing to say for themselves
+}
+
+func (t *table) begin(o options) {
+	from := "the command line"
+	if o.file != "" {
+		from = o.file
+	}
+	fmt.Fprintf(t.out, "office365-check %s: %s\n", version, from)
+}
+
+func (t *table) input(r *result) {
+	t.flush()
+	if r.Input == "-" {
+		return
+	}
+	fmt.Fprintf(t.out, "\ninput %s", r.Input)
+	if r.Tag != "" {
+		fmt.Fprintf(t.out, ", tag %s", r.Tag)
+	}
+	fmt.Fprintln(t.out)
+}
+
+// The columns' widths; the longest step is Audit.AzureActiveDirectory.
+const rowFormat = "  %-26s %-8s %s\n"
+
+func (t *table) step(r *result, s step) {
+	r.add(s)
+	if s.Verdict == skipped && s.What == "" {
+		t.skipped = append(t.skipped, s.Step)
+		return
+	}
+	fmt.Fprintf(t.out, rowFormat, s.Step, s.Verdict, s.What)
+	if s.Do != "" {
+		fmt.Fprintf(t.out, rowFormat, "", "", "-> "+s.Do)
+	}
+	if s.Detail != "" {
+		fmt.Fprintf(t.out, rowFormat, "", "", "("+s.Detail+")")
+	}
+}
+
+// flush names what was skipped.
+func (t *table) flush() {
+	if len(t.skipped) > 0 {
+		fmt.Fprintf(t.out, "  not looked at: %s\n", strings.Join(t.skipped, ", "))
+	}
+	t.skipped = nil
+}
+
+func (t *table) end(results []*result, status int) {
+	t.flush()
+	fmt.Fprintln(t.out)
+	for _, r := range results {
+		var subject string
+		if len(results) > 1 {
+			subject = strings.TrimSpace(r.Input+" "+r.Tenant) + ": "
+		}
+		fmt.Fprint(t.out, subject, r.Verdict)
+		if r.Cause != "" {
+			fmt.Fprintf(t.out, " (%s)", r.Cause)
+		}
+		fmt.Fprintln(t.out)
+	}
+	if status != exitOK {
+		fmt.Fprintln(t.out, "exit status", status)
+	}
+}
+
+// document is for machines.
+type document struct{ out io.Writer }
+
+func (d *document) begin(options)          {}
+func (d *document) input(*result)          {}
+func (d *document) step(r *result, s step) { r.add(s) }
+func (d *document) end(results []*result, status int) {
+	whole := struct {
+		Version string         `json:"version"`
+		Verdict verdict        `json:"verdict"`
+		Cause   diagnosis.Kind `json:"cause,omitempty"`
+		Status  int            `json:"exit_status"`
+		Inputs  []*result      `json:"inputs"`
+	}{Version: version, Status: status, Inputs: results}
+	var worst result
+	for _, r := range results {
+		worst.add(step{Verdict: r.Verdict, Cause: r.Cause})
+	}
+	whole.Verdict, whole.Cause = worst.Verdict, worst.Cause
+	e := json.NewEncoder(d.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	_ = e.Encode(whole) // the reader has left
+}
