@@ -63,6 +63,8 @@ type Collector struct {
 		encoder    *normalize.Encoder
 	}
 	ledgerTrouble trouble
+	access        trouble // what keeps every tenant from being collected
+	compareClocks sync.Once
 }
 
 // New opens the ledger and prepares everything else. It starts nothing and calls nobody.
@@ -88,6 +90,7 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	}
 	c.queue = newQueue(opts.Memory, cfg.BatchSize, cfg.BufferSize, cfg.Settle, newRepeats(cfg.DedupWindow, maxRepeats))
 	c.ledgerTrouble = trouble{log: c.log, doing: "writing or reading the db"}
+	c.access = trouble{log: c.log, doing: accessing}
 	for _, id := range cfg.Tenants {
 		if c.tenants[id], err = newTenant(c, id); err != nil {
 			return nil, errors.Join(err, c.ledger.Close())

@@ -80,9 +80,9 @@ func newStream(tenant *tenant, t o365.ContentType) *stream {
 		listTurn:    &place{share: tenant.listing},
 		fetchTurn:   &place{share: tenant.fetching},
 		wake:        make(chan struct{}, 1),
-		subscribing: trouble{log: log, doing: "subscribing"},
-		listing:     trouble{log: log, doing: "listing content"},
-		fetching:    trouble{log: log, doing: "fetching content"},
+		subscribing: trouble{log: log, doing: "subscribing", shared: &tenant.access, shares: ofTenant},
+		listing:     trouble{log: log, doing: "listing content", shared: &tenant.access, shares: ofTenant},
+		fetching:    trouble{log: log, doing: "fetching content", shared: &tenant.access, shares: ofTenant},
 		gaps:        map[*normalize.Notice]bool{},
 	}
 }
@@ -120,6 +120,7 @@ func (s *stream) begin(ctx context.Context) bool {
 			return false
 		}
 	}
+	s.c.compareClocks.Do(s.tenant.warnOfClock)
 	progress, err := s.ledger.Progress()
 	if err != nil {
 		s.trouble(ctx, &s.listing, err)
@@ -194,7 +195,6 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 	case succeeded:
 		s.failedPolls = 0
 		s.listing.over()
-		s.tenant.signingIn.over()
 	default:
 		s.failedPolls++
 		delay = max(retryAfter(stall), min(backoff(time.Second, s.failedPolls), windowBackoffMost))
@@ -316,7 +316,7 @@ func (s *stream) trouble(ctx context.Context, t *trouble, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	first := s.tenant.report(t, err)
+	first := t.report(err, "")
 	switch action(err) {
 	case o365.Throttle:
 		s.tenant.announceThrottling(ctx, s.contentType, err)

@@ -44,7 +44,7 @@ type subscription struct {
 
 func newSubscriptions(t *tenant) *subscriptions {
 	s := &subscriptions{
-		tenant: t, listing: trouble{log: t.log, doing: "listing subscriptions"},
+		tenant: t, listing: trouble{log: t.log, doing: "listing subscriptions", shared: &t.access, shares: ofTenant},
 		asking: make(chan struct{}, 1), state: map[o365.ContentType]*subscription{},
 	}
 	for _, contentType := range t.c.cfg.ContentTypes {
@@ -128,7 +128,7 @@ func (s *subscriptions) look(ctx context.Context, of *stream) (start bool) {
 			s.listing.over()
 			s.note(all)
 		} else if ctx.Err() == nil {
-			s.tenant.report(&s.listing, err)
+			s.listing.report(err, "")
 		}
 	}
 	s.mu.Lock()

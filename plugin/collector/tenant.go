@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"in_office365/normalize"
 	"in_office365/o365"
 	"in_office365/o365/auth"
+	"in_office365/plugin/diagnosis"
 )
 
 // tenant collects the content types of one tenant. What a tenant meets, a refused credential, throttling, blobs that hang, is its own; the
@@ -24,7 +24,7 @@ type tenant struct {
 	streams       []*stream
 	fetching      *share
 	listing       *share
-	signingIn     trouble
+	access        trouble // what keeps every content type from being collected
 	permission    permission
 	salt          recordID // keeps its records' Ids apart from other tenants'
 
@@ -44,7 +44,7 @@ func newTenant(c *Collector, id string) (*tenant, error) {
 	}
 	types := len(c.cfg.ContentTypes)
 	t.fetching, t.listing = &share{turns: c.fetching, types: types}, &share{turns: c.listing, types: types}
-	t.signingIn = trouble{log: t.log, doing: "signing in"}
+	t.access = trouble{log: t.log, doing: accessing, shared: &c.access, shares: ofAll}
 	t.subscriptions = newSubscriptions(t)
 	for _, contentType := range c.cfg.ContentTypes {
 		t.streams = append(t.streams, newStream(t, contentType))
@@ -128,16 +128,6 @@ func (t *tenant) call(ctx context.Context, p *place, call func(context.Context) 
 	return err
 }
 
-// report logs what failed. That no token is to be had concerns all that the tenant does, so it is one trouble.
-func (t *tenant) report(of *trouble, err error) (first bool) {
-	var e *o365.Error
-	if errors.As(err, &e) && e.Op == o365.OpToken {
-		t.signingIn.report(e, "")
-		return of.note()
-	}
-	return of.report(err, "")
-}
-
 // announce puts a notice of this tenant on its way to the host.
 func (t *tenant) announce(ctx context.Context, n *normalize.Notice, then func()) error {
 	n.Tenant, n.Time = t.id, t.client.Now()
@@ -154,5 +144,12 @@ func (t *tenant) announceThrottling(ctx context.Context, contentType o365.Conten
 	t.mu.Unlock()
 	if announce {
 		_ = t.announce(ctx, &normalize.Notice{Kind: noticeThrottled, ContentType: string(contentType), Reason: err.Error()}, nil)
+	}
+}
+
+// warnOfClock says so if the local clock is wrong. Collecting goes by the API's, but other things will not.
+func (t *tenant) warnOfClock() {
+	if cause, _, wrong := diagnosis.OfClock(time.Since(t.client.Now())); wrong {
+		t.c.log.Warn(cause.What+"; "+cause.Do, "cause", string(cause.Kind))
 	}
 }

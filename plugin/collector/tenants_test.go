@@ -101,13 +101,13 @@ func TestTenantsAreToldApart(t *testing.T) {
 func TestTenantWithoutConsent(t *testing.T) {
 	inWorldOf(t, 4, func(w *world, tenants []*tenant.Tenant) {
 		broken := tenants[1]
-		broken.Inject(tenant.Fault{Operation: tenant.Token}, tenant.AnswerError(401, "invalid_client", "AADSTS7000229: no service principal"))
+		broken.Inject(tenant.Fault{Operation: tenant.Token}, tenant.LoginError(401, "invalid_client", 7000229, "no service principal"))
 		for _, tn := range tenants {
 			lastWeekOf(tn, 10, 5)
 		}
 		w.run(time.Minute)
 		w.wantAll(tenants[0], tenants[2], tenants[3])
-		if lines := w.linesWith("level=ERROR"); len(lines) != 1 || !strings.Contains(lines[0], "signing in failed") || !strings.Contains(lines[0], "tenant="+tenantID(1)) {
+		if lines := w.linesWith("level=ERROR"); len(lines) != 1 || !strings.Contains(lines[0], "access to the API failed") || !strings.Contains(lines[0], "tenant="+tenantID(1)) {
 			t.Errorf("errors logged: %s", lines)
 		}
 		if got, want := w.of[tenantID(1)], map[string]int{"access_refused": 5}; !maps.Equal(got, want) {

@@ -1,10 +1,15 @@
 package collector
 
 import (
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
+
+	"in_office365/o365"
+	"in_office365/plugin/diagnosis"
 )
 
 const (
@@ -15,10 +20,17 @@ const (
 	troubleQuiet = 5 * time.Minute
 )
 
-// trouble logs what fails again and again: once at first, then ever more rarely with a count, and once when it is over.
+// accessing is what a trouble that others share is about.
+const accessing = "access to the API"
+
+// trouble logs what fails again and again: once at first and for each new cause, then ever more rarely with a count, and once when it is
+// over.
 type trouble struct {
 	log   *slog.Logger
 	doing string
+	// shared takes over what others fail for too, as shares says, so that it is told once; nil: there is none.
+	shared *trouble
+	shares func(diagnosis.Cause, error) bool
 
 	mu       sync.Mutex // guards what follows
 	since    time.Time  // of the first failure; zero: no trouble
@@ -26,57 +38,76 @@ type trouble struct {
 	count    int
 	interval time.Duration
 	next     time.Time // for a line
-	told     bool      // there was one
+	told     map[diagnosis.Kind]bool
 }
+
+// ofTenant says whether all that is done for a tenant fails alike: getting no token is none of one content type.
+func ofTenant(cause diagnosis.Cause, err error) bool {
+	e, ok := errors.AsType[*o365.Error](err)
+	return cause.Shared() || ok && e.Op == o365.OpToken
+}
+
+// ofAll says whether it fails alike for all tenants.
+func ofAll(cause diagnosis.Cause, _ error) bool { return cause.OfInstance() }
 
 // report takes note of a failure, and says whether it is the first.
 func (t *trouble) report(err error, remedy string) (first bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	first = t.noteLocked()
-	now := t.last
-	if now.Before(t.next) {
+	cause := diagnosis.Of(err)
+	if t.shared != nil && t.shares(cause, err) {
+		t.shared.report(err, remedy)
+		first, _, _ = t.note("")
 		return first
 	}
-	t.next = now.Add(t.interval)
-	t.interval = min(2*t.interval, troubleIntervalMost)
-	t.told = true
+	first, due, more := t.note(cause.Kind)
+	if !due {
+		return first
+	}
 	text := t.doing + " failed: " + err.Error()
-	if remedy != "" {
-		text += "; " + remedy
+	for _, s := range []string{cause.What, cause.Do, remedy} {
+		if !strings.Contains(text, s) {
+			text += "; " + s
+		}
 	}
-	if first {
-		t.log.Error(text)
-	} else {
-		t.log.Error(text, "failures", t.count, "for", now.Sub(t.since).Round(time.Second))
+	if cause.Kind != diagnosis.Other {
+		more = append(more, "cause", string(cause.Kind))
 	}
+	t.log.Error(text, more...)
 	return first
 }
 
-// note is report for a failure that is logged elsewhere.
-func (t *trouble) note() (first bool) {
+// note counts a failure, and says whether it is the first, and whether a line is due, with which details. None is due for a kind "".
+func (t *trouble) note(kind diagnosis.Kind) (first, due bool, details []any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.noteLocked()
-}
-
-func (t *trouble) noteLocked() (first bool) {
+	now := time.Now()
 	t.count++
-	t.last = time.Now()
+	t.last = now
 	if first = t.since.IsZero(); first {
-		t.since, t.interval, t.next, t.told = t.last, troubleInterval, t.last, false
+		t.since, t.interval, t.told = now, troubleInterval, map[diagnosis.Kind]bool{}
 	}
-	return first
+	if kind == "" || t.told[kind] && now.Before(t.next) {
+		return first, false, nil
+	}
+	t.told[kind] = true
+	t.next = now.Add(t.interval)
+	t.interval = min(2*t.interval, troubleIntervalMost)
+	if !first {
+		details = []any{"failures", t.count, "for", now.Sub(t.since).Round(time.Second)}
+	}
+	return first, true, details
 }
 
 // over ends a trouble, if there was one and nothing has failed for a while.
 func (t *trouble) over() {
+	if t.shared != nil {
+		t.shared.over()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.since.IsZero() || time.Since(t.last) < troubleQuiet {
 		return
 	}
-	if t.told {
+	if len(t.told) > 0 {
 		t.log.Info(t.doing+" works again", "failures", t.count, "for", time.Since(t.since).Round(time.Second))
 	}
 	t.since, t.count = time.Time{}, 0

@@ -67,6 +67,15 @@ func (c Cause) Shared() bool {
 	return false
 }
 
+// OfInstance says that the cause is none of one tenant either: it is of what all tenants of an instance have in common.
+func (c Cause) OfInstance() bool {
+	switch c.Kind {
+	case Tenant, Client, Cloud:
+		return false
+	}
+	return c.Shared()
+}
+
 // Of returns the cause of an error.
 func Of(err error) Cause {
 	e, fromService := errors.AsType[*o365.Error](err)

@@ -61,7 +61,7 @@ func OfClock(ahead time.Duration) (cause Cause, slight, wrong bool) {
 	if by < clockNoticeable {
 		return Cause{}, false, false
 	}
-	return Cause{Clock, fmt.Sprintf("this machine's clock is %s %s that of the login service", by.Round(time.Second), which), "set the clock, and keep it by NTP"},
+	return Cause{Clock, fmt.Sprintf("this machine's clock is %s %s Microsoft's", by.Round(time.Second), which), "set the clock, and keep it by NTP"},
 		by < clockWrong, by >= clockWrong
 }
 

@@ -294,8 +294,8 @@ func TestSetUps(t *testing.T) {
 			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.ListContent, ContentType: tenant.General}, tenant.Throttle(http.StatusForbidden, 0)))
 		}, "throttled", 0, "Audit.General", "publisher_identifier"},
 
-		{"clock an hour behind", func(t *testing.T) keys { return onLoopback(t, busyWith(tenant.Config{Skew: time.Hour})) }, "clock", 6, "clock", "1h0m0s behind that of"},
-		{"clock two minutes ahead", func(t *testing.T) keys { return onLoopback(t, busyWith(tenant.Config{Skew: -2 * time.Minute})) }, "clock", 0, "clock", "2m0s ahead of"},
+		{"clock an hour behind", func(t *testing.T) keys { return onLoopback(t, busyWith(tenant.Config{Skew: time.Hour})) }, "clock", 6, "clock", "1h0m0s behind Microsoft's"},
+		{"clock two minutes ahead", func(t *testing.T) keys { return onLoopback(t, busyWith(tenant.Config{Skew: -2 * time.Minute})) }, "clock", 0, "clock", "2m0s ahead of Microsoft's"},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

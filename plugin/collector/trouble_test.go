@@ -1,0 +1,99 @@
+package collector_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"in_office365/test/tenant"
+)
+
+// failing is a network that fails while err is set.
+type failing struct {
+	http.RoundTripper
+	err error
+}
+
+func (f *failing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return f.RoundTripper.RoundTrip(r)
+}
+
+// count is how many lines of the log hold all of the parts.
+func (w *world) count(parts ...string) (n int) {
+lines:
+	for _, line := range strings.Split(w.log.String(), "\n") {
+		for _, part := range parts {
+			if !strings.Contains(line, part) {
+				continue lines
+			}
+		}
+		n++
+	}
+	return n
+}
+
+// What befalls all content types is told once for all of them, with its cause and what to do, again only after a minute, two, four, and
+// when it is over.
+func TestSharedCauseIsToldOnce(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		network := &failing{RoundTripper: w.transport}
+		w.transport = network
+		w.tenant.Publish(tenant.Plan{Blobs: 5, Records: 5, From: ago(time.Hour), To: ago(time.Minute)})
+		c := w.open()
+		c.Start()
+		w.host(c, 10*time.Minute)
+		network.err = &net.DNSError{Name: "login.example.com", Err: "no such host", IsNotFound: true}
+		w.tenant.RevokeTokens()
+		w.host(c, 50*time.Second)
+		if n := w.count("level=ERROR"); n != 1 || w.count("access to the API failed: ", "; there is no host login.example.com; check the spelling", "cause=dns") != 1 {
+			t.Errorf("%d errors:\n%s", n, w.log.String())
+		}
+		w.host(c, 10*time.Minute)
+		if n := w.count("level=ERROR"); n != 4 {
+			t.Errorf("%d errors in eleven minutes:\n%s", n, w.log.String())
+		}
+		network.err = nil
+		w.tenant.SetSecret("another")
+		w.host(c, 6*time.Minute)
+		if w.count("access to the API failed: ", "AADSTS7000215", "give the secret's value", "cause=secret") == 0 {
+			t.Errorf("a new cause is not told:\n%s", w.log.String())
+		}
+		w.tenant.SetSecret(tenant.DefaultClientSecret)
+		w.host(c, 30*time.Minute)
+		w.stop(c)
+		if w.count("works again") != 1 || w.count("access to the API works again") != 1 {
+			t.Errorf("not over once:\n%s", w.log.String())
+		}
+	})
+}
+
+// What befalls one content type is told of that one.
+func TestCauseOfOneTypeIsToldOfThatType(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		w.tenant.SetRoles("ActivityFeed.Read")
+		w.run(50 * time.Second)
+		if n := w.count("level=ERROR"); n != 1 || w.count("listing content failed: ", "content_type=DLP.All", "AF10001", "cause=consent") != 1 {
+			t.Errorf("%d errors:\n%s", n, w.log.String())
+		}
+	})
+}
+
+func TestWrongClockIsToldOnce(t *testing.T) {
+	for skew, want := range map[time.Duration]int{time.Hour: 1, time.Minute: 0} {
+		c := subscribed
+		c.Skew = skew
+		t.Run(skew.String(), func(t *testing.T) {
+			inWorld(t, c, func(w *world) {
+				w.run(5 * time.Minute)
+				if n := w.count("this machine's clock is", "cause=clock"); n != want {
+					t.Errorf("told %d times", n)
+				}
+			})
+		})
+	}
+}
