@@ -153,10 +153,8 @@ func kindOf(e *o365.Error) Kind {
 		return Service
 	case e.Status == http.StatusUnauthorized:
 		return Cloud
-	case e.Status != 0:
-		return APIHost // 403, 404, redirects, a page
-	case e.Action == o365.Reconfigure:
-		return Cloud // it refers to another host
+	case e.Status != 0, e.Action == o365.Reconfigure:
+		return APIHost // 403, 404, redirects, a page; or it refers to another host
 	}
 	return Service
 }

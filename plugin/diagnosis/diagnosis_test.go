@@ -132,8 +132,10 @@ func TestCauseOfTheNetwork(t *testing.T) {
 		"authority":       {x509.UnknownAuthorityError{}, diagnosis.TLSAuthority, "an authority that is not trusted here", "ca_file"},
 		"bad certificate": {x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign}, diagnosis.TLS, "cannot be verified", "ca_file"},
 		"TLS":             {errors.New("remote error: tls: handshake failure"), diagnosis.TLS, "handshake failure", "breaks TLS"},
-		"interrupted":     {&o365.Error{Op: "list content", Err: context.Canceled}, diagnosis.Interrupted, "interrupted", ""},
-		"anything else":   {errors.New("a\nb"), diagnosis.Other, "a b", ""},
+		"foreign host": {&o365.Error{Op: "list content", Action: o365.Reconfigure, Err: errors.New("the API refers to another host"),
+			Hint: "the token is sent to the configured API host only: check cloud"}, diagnosis.APIHost, "the configured API host only", "check cloud"},
+		"interrupted":   {&o365.Error{Op: "list content", Err: context.Canceled}, diagnosis.Interrupted, "interrupted", ""},
+		"anything else": {errors.New("a\nb"), diagnosis.Other, "a b", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -57,7 +57,7 @@ func (y *yamlFile) document(n *yaml.Node) error {
 				if !filepath.IsAbs(target) {
 					target = filepath.Join(y.dir, target)
 				}
-				return include(target, y.file.yaml)
+				return include(target, y.yaml)
 			})
 		case "env":
 			return y.environment(value)

@@ -111,9 +111,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f := flag.NewFlagSet("office365-check", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.Usage = func() {
-		fmt.Fprint(stderr, usage)
+		_, _ = io.WriteString(stderr, usage)
 		f.PrintDefaults()
-		fmt.Fprint(stderr, statuses)
+		_, _ = io.WriteString(stderr, statuses)
 	}
 	f.StringVar(&o.file, "c", "", "Fluent Bit configuration `file`: YAML by .yaml or .yml, else the classic format")
 	f.StringVar(&o.input, "input", "", "the one input to check, by its `name` such as office365.0, its number there, its tag or its alias (default: all)")
@@ -135,7 +135,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		problem = "--timeout must be positive"
 	}
 	if problem != "" {
-		fmt.Fprintln(stderr, "office365-check: "+problem)
+		_, _ = io.WriteString(stderr, "office365-check: "+problem+"\n")
 		return o, errors.New(problem)
 	}
 	return o, nil
@@ -149,7 +149,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	case err != nil:
 		return exitConfig
 	case o.version:
-		fmt.Fprintln(stdout, version)
+		_, _ = io.WriteString(stdout, version+"\n")
 		return exitOK
 	}
 	var r reporter = &table{out: stdout}

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"in_office365/plugin/diagnosis"
@@ -158,38 +157,12 @@ func (r reached) protection() string {
 	return fmt.Sprintf("%s: %s, certificate by %s until %s", r.host, tls.VersionName(r.tls.Version), by, c.NotAfter.UTC().Format(time.DateOnly))
 }
 
-// A clock compares this machine's time with the Date of answers.
-type clock struct {
-	http.RoundTripper
-
-	mu    sync.Mutex
-	known bool
-	ahead time.Duration // this machine's clock less the services'
-	delay time.Duration // of the answer that it was taken from
-}
-
-func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
-	sent := time.Now()
-	res, err := c.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
+// aheadOf compares this machine's clock with the Date of an answer.
+func aheadOf(answer http.Header, sent, received time.Time) (ahead time.Duration, known bool) {
+	date, err := http.ParseTime(answer.Get("Date"))
+	if err != nil || answer.Get("Age") != "" { // Age: out of a cache
+		return 0, false
 	}
-	date, bad := http.ParseTime(res.Header.Get("Date"))
-	if bad != nil || res.Header.Get("Age") != "" { // Age: out of a cache
-		return res, nil //nolint:nilerr // an answer without its time is an answer
-	}
-	delay := time.Since(sent)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.known || delay < c.delay {
-		c.known, c.delay = true, delay
-		c.ahead = sent.Add(delay / 2).Round(0).Sub(date.Add(time.Second / 2)) // Date is cut to the second
-	}
-	return res, nil
-}
-
-func (c *clock) read() (ahead time.Duration, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ahead, c.known
+	middle := sent.Add(received.Sub(sent) / 2).Round(0)
+	return middle.Sub(date.Add(time.Second / 2)), true // Date is cut to the second
 }

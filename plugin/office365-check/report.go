@@ -79,12 +79,16 @@ type table struct {
 	skipped []string // steps that have nothing to say for themselves
 }
 
+func (t *table) print(format string, args ...any) {
+	_, _ = fmt.Fprintf(t.out, format, args...) // the reader has left
+}
+
 func (t *table) begin(o options) {
 	from := "the command line"
 	if o.file != "" {
 		from = o.file
 	}
-	fmt.Fprintf(t.out, "office365-check %s: %s\n", version, from)
+	t.print("office365-check %s: %s\n", version, from)
 }
 
 func (t *table) input(r *result) {
@@ -92,11 +96,11 @@ func (t *table) input(r *result) {
 	if r.Input == "-" {
 		return
 	}
-	fmt.Fprintf(t.out, "\ninput %s", r.Input)
+	t.print("\ninput %s", r.Input)
 	if r.Tag != "" {
-		fmt.Fprintf(t.out, ", tag %s", r.Tag)
+		t.print(", tag %s", r.Tag)
 	}
-	fmt.Fprintln(t.out)
+	t.print("\n")
 }
 
 // The columns' widths; the longest step is Audit.AzureActiveDirectory.
@@ -108,39 +112,39 @@ func (t *table) step(r *result, s step) {
 		t.skipped = append(t.skipped, s.Step)
 		return
 	}
-	fmt.Fprintf(t.out, rowFormat, s.Step, s.Verdict, s.What)
+	t.print(rowFormat, s.Step, s.Verdict, s.What)
 	if s.Do != "" {
-		fmt.Fprintf(t.out, rowFormat, "", "", "-> "+s.Do)
+		t.print(rowFormat, "", "", "-> "+s.Do)
 	}
 	if s.Detail != "" {
-		fmt.Fprintf(t.out, rowFormat, "", "", "("+s.Detail+")")
+		t.print(rowFormat, "", "", "("+s.Detail+")")
 	}
 }
 
 // flush names what was skipped.
 func (t *table) flush() {
 	if len(t.skipped) > 0 {
-		fmt.Fprintf(t.out, "  not looked at: %s\n", strings.Join(t.skipped, ", "))
+		t.print("  not looked at: %s\n", strings.Join(t.skipped, ", "))
 	}
 	t.skipped = nil
 }
 
 func (t *table) end(results []*result, status int) {
 	t.flush()
-	fmt.Fprintln(t.out)
+	t.print("\n")
 	for _, r := range results {
 		var subject string
 		if len(results) > 1 {
 			subject = strings.TrimSpace(r.Input+" "+r.Tenant) + ": "
 		}
-		fmt.Fprint(t.out, subject, r.Verdict)
+		t.print("%s%s", subject, r.Verdict)
 		if r.Cause != "" {
-			fmt.Fprintf(t.out, " (%s)", r.Cause)
+			t.print(" (%s)", r.Cause)
 		}
-		fmt.Fprintln(t.out)
+		t.print("\n")
 	}
 	if status != exitOK {
-		fmt.Fprintln(t.out, "exit status", status)
+		t.print("exit status %d\n", status)
 	}
 }
 

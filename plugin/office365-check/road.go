@@ -45,7 +45,8 @@ type walk struct {
 	report  func(step)
 
 	transport     *http.Transport
-	clock         *clock
+	ahead         time.Duration // this machine's clock less the login service's
+	timeKnown     bool
 	http          *http.Client
 	tokens        *auth.Source
 	client        *o365.Client
@@ -61,8 +62,6 @@ func newWalk(cfg *config.Config, doubts []string, timeout time.Duration, report 
 		ProxyURL: cfg.HTTPProxy, RootCAs: cfg.RootCAs, Timeout: min(cfg.HTTPTimeout, timeout), Workers: 1,
 	})
 	w.transport, _ = w.http.Transport.(*http.Transport)
-	w.clock = &clock{RoundTripper: w.http.Transport}
-	w.http.Transport = w.clock
 	return w
 }
 
@@ -183,11 +182,13 @@ func (w *walk) discover(ctx context.Context) (d discovery, status int, err error
 	if err != nil {
 		return d, 0, err
 	}
+	sent := time.Now()
 	res, err := w.http.Do(req)
 	if err != nil {
 		return d, 0, bare(err)
 	}
 	defer res.Body.Close()
+	w.ahead, w.timeKnown = aheadOf(res.Header, sent, time.Now())
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return d, 0, err
@@ -209,17 +210,16 @@ func loginCloud(instance string) (clouds []string) {
 }
 
 func (w *walk) time(context.Context) step {
-	ahead, known := w.clock.read()
-	if !known {
-		return skips(stepClock, "the answers came without their time")
+	if !w.timeKnown {
+		return skips(stepClock, "the login host's answer came without its time")
 	}
-	switch cause, slight, bad := diagnosis.OfClock(ahead); {
+	switch cause, slight, bad := diagnosis.OfClock(w.ahead); {
 	case bad:
 		return fails(stepClock, cause, nil)
 	case slight:
 		return warns(stepClock, cause)
 	}
-	return passes(stepClock, "right to within %s", span(max(ahead.Abs(), time.Second)))
+	return passes(stepClock, "right to within %s", span(max(w.ahead.Abs(), time.Second)))
 }
 
 func (w *walk) credential(ctx context.Context) step {

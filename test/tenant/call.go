@@ -24,7 +24,8 @@ func (t *Tenant) serve(tenants []*Tenant, w http.ResponseWriter, r *http.Request
 	r.Body = io.NopCloser(bytes.NewReader(body))
 
 	c := &call{Tenant: t, tenants: tenants, w: &recorder{ResponseWriter: w}, r: r, op: Unknown, query: foldNames(r.URL.Query())}
-	if isAPI {
+	switch {
+	case isAPI:
 		path, _ = strings.CutPrefix(path, "activity/feed/")
 		if id, ok := strings.CutPrefix(path, string(FetchBlob)+"/"); ok {
 			c.op, c.contentID = FetchBlob, id
@@ -35,9 +36,9 @@ func (t *Tenant) serve(tenants []*Tenant, w http.ResponseWriter, r *http.Request
 		if c.op == ListContent {
 			c.page, c.lastID = parsePage(c.query.Get("nextpage"))
 		}
-	} else if path == "oauth2/token" || path == "oauth2/v2.0/token" {
+	case path == "oauth2/token" || path == "oauth2/v2.0/token":
 		c.op = Token
-	} else if strings.HasSuffix(path, ".well-known/openid-configuration") {
+	case strings.HasSuffix(path, ".well-known/openid-configuration"):
 		c.op = Discover
 	}
 	t.mu.Lock()
