@@ -1,4 +1,4 @@
-# make build   bin/in_office365.so, the plugin
+# make build   bin/in_office365.so, the plugin, and bin/office365-check, which tells what keeps it from collecting
 # make demo    the plugin at work against an emulated tenant, no account needed
 # make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH)
 # make faults  22 faults that lose or repeat data in collectors, one at a time, and a table of what became of the records
@@ -19,7 +19,8 @@ FLUENT_BIT := $(or $(FLUENT_BIT_BINARY),$(shell command -v fluent-bit 2>/dev/nul
 # netgo and osusergo keep the C library's resolver out: it needs a newer glibc, and files that minimal images lack.
 BUILD_FLAGS := -trimpath -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)'
 # Everything but the C surface must do without cgo.
-PURE_GO     := ./o365/... ./normalize/... ./plugin/config/... ./plugin/ledger/... ./plugin/collector/... ./test/tenant/... ./test/pipe/...
+PURE_GO     := ./o365/... ./normalize/... ./plugin/config/... ./plugin/ledger/... ./plugin/collector/... \
+	./plugin/diagnosis/... ./plugin/hostfile/... ./plugin/office365-check/... ./test/proxy/... ./test/tenant/... ./test/pipe/...
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -27,13 +28,16 @@ GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 .DEFAULT_GOAL := build
 .PHONY: build demo test faults crash throttled backlog tenants soak bench bench-pipe lint generate clean
 
-build: bin/in_office365.so
+build: bin/in_office365.so bin/office365-check
 
 # Go knows best what has changed; so does a rule that always runs.
-.PHONY: bin/in_office365.so bin/test-host bin/emulated-tenant
+.PHONY: bin/in_office365.so bin/office365-check bin/test-host bin/emulated-tenant
 bin/in_office365.so:
 	CGO_ENABLED=1 $(GO) build $(BUILD_FLAGS) -buildmode=c-shared -o $@ ./plugin
 	@rm -f bin/in_office365.h
+
+bin/office365-check:
+	CGO_ENABLED=0 $(GO) build $(BUILD_FLAGS) -o $@ ./plugin/office365-check
 
 bin/test-host:
 	@mkdir -p bin

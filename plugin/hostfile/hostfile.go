@@ -130,7 +130,7 @@ func (f *file) expand(value string, in *Input) string {
 		switch {
 		case v == "" && hasFallback:
 			v = fallback
-		case !ok:
+		case !ok && !slices.Contains(in.Unset, name):
 			in.Unset = append(in.Unset, name)
 		}
 		s.WriteString(before + v)

@@ -20,6 +20,7 @@ import (
 type reached struct {
 	host      string
 	proxy     *url.URL // nil: none
+	fromEnv   bool     // the proxy is of the environment, which may be another than the plugin's
 	addresses int      // that the name has; 0: it needed no look-up here
 	remote    string   // address that answered
 	plain     bool     // http
@@ -43,6 +44,7 @@ func (w *walk) reach(ctx context.Context, to *url.URL) reached {
 		if r.proxy, r.err = proxyOf(req); r.err != nil {
 			return r
 		}
+		r.fromEnv = w.cfg.HTTPProxy == nil
 	}
 	res, err := w.http.Do(req)
 	if err != nil {
@@ -132,7 +134,11 @@ func (r reached) way() string {
 	if r.proxy == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s connects to %s", r.proxy.Host, r.host)
+	from := ""
+	if r.fromEnv {
+		from = " (from this environment)"
+	}
+	return fmt.Sprintf("%s%s connects to %s", r.proxy.Host, from, r.host)
 }
 
 func (r reached) address() string {

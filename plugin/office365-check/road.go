@@ -126,11 +126,7 @@ func (w *walk) configuration(context.Context) step {
 			Kind: diagnosis.Config, What: strings.Join(w.doubts, "; "), Do: "correct it: Fluent Bit says nothing about a key that it does not know",
 		})
 	}
-	types := make([]string, len(c.ContentTypes))
-	for i, t := range c.ContentTypes {
-		types[i] = string(t)
-	}
-	return passes(stepConfiguration, "tenant %s, application %s, cloud %s; %s", c.TenantID, c.ClientID, c.Cloud.Name, strings.Join(types, ", "))
+	return passes(stepConfiguration, "tenant %s, application %s, cloud %s", c.TenantID, c.ClientID, c.Cloud.Name)
 }
 
 // discovery is what the login service tells everybody of a tenant
