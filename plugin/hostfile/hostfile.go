@@ -4,6 +4,7 @@
 package hostfile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -85,6 +86,8 @@ func (f *file) open(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+var errNoMatch = errors.New("no file matches")
+
 // include reads a file, or all that a pattern matches: only a * makes one.
 func include(path string, read func(string) error) error {
 	if !strings.Contains(path, "*") {
@@ -92,7 +95,7 @@ func include(path string, read func(string) error) error {
 	}
 	matches, err := filepath.Glob(path)
 	if err == nil && len(matches) == 0 {
-		err = fmt.Errorf("no file matches %s", path)
+		err = fmt.Errorf("%w %s", errNoMatch, path)
 	}
 	for _, match := range matches {
 		if err == nil {

@@ -71,7 +71,7 @@ pipeline:
 `}, map[string]string{"tenant_id": "a", "poll_interval": "010", "settle": "on", "db": "quoted # no comment", "content_types": "first"}},
 
 		{"YAML: includes, relative to their file, and env anywhere", "a.yml", map[string]string{
-			"a.yml":         "includes:\n  - sub/b.yaml\nservice:\n  flush: 1\n",
+			"a.yml":         "includes:\n  - sub/b.yaml\n  - none*.yaml\nservice:\n  flush: 1\n",
 			"sub/b.yaml":    "includes: [env*.yaml]\npipeline:\n  inputs:\n    - name: office365\n      db: ${DIRECTORY}/x\n      tag: ${LISTED}\n",
 			"sub/env.yaml":  "env:\n  DIRECTORY: /var\n  OFFICE365_TEST: x\n",
 			"sub/env2.yaml": "env:\n  - name: LISTED\n    value: y\n",
@@ -128,20 +128,21 @@ func TestWhatFluentBitRefusesIsRefused(t *testing.T) {
 		files map[string]string
 		says  string
 	}{
-		"no YAML":                {map[string]string{"a.yaml": "pipeline: [\n"}, "a.yaml"},
-		"a map as value":         {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    - name: office365\n      db:\n        a: b\n"}, "a.yaml:5: db must be a plain value"},
-		"inputs as a map":        {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    name: office365\n"}, "a.yaml:3: inputs must be a list"},
-		"an alias":               {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    - name: &n office365\n      db: *n\n"}, "a.yaml:4:"},
-		"a missing include":      {map[string]string{"a.yaml": "includes: [none.yaml]\n"}, "none.yaml"},
-		"an include of itself":   {map[string]string{"a.yaml": "includes: [a.yaml]\n"}, "included twice"},
-		"an input without name":  {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    - db: x\n"}, "no name"},
-		"an unreadable variable": {map[string]string{"a.yaml": "env:\n  X: file:///no/such/file\n"}, "variable X"},
-		"classic: no value":      {map[string]string{"a.conf": "[INPUT]\n    Name\n"}, "a.conf:2: the key Name has no value"},
-		"classic: no section":    {map[string]string{"a.conf": "    Name office365\n"}, "a.conf:1: a key outside"},
-		"classic: no indent":     {map[string]string{"a.conf": "[INPUT]\nName office365\n"}, "a.conf:2: a key must be indented"},
-		"classic: uneven":        {map[string]string{"a.conf": "[INPUT]\n    Name office365\n   db x\n"}, "a.conf:3: the indentation"},
-		"classic: header":        {map[string]string{"a.conf": "[INPUT\n"}, "a.conf:1: a section wants a ]"},
-		"classic: pattern":       {map[string]string{"a.conf": "@INCLUDE none*.conf\n"}, "no file matches"},
+		"no YAML":                   {map[string]string{"a.yaml": "pipeline: [\n"}, "a.yaml"},
+		"a map as value":            {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    - name: office365\n      db:\n        a: b\n"}, "a.yaml:5: db must be a plain value"},
+		"inputs as a map":           {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    name: office365\n"}, "a.yaml:3: inputs must be a list"},
+		"an alias":                  {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    - name: &n office365\n      db: *n\n"}, "a.yaml:4:"},
+		"a missing include":         {map[string]string{"a.yaml": "includes: [none.yaml]\n"}, "none.yaml"},
+		"a pattern without a match": {map[string]string{"a.yaml": "includes: [DIR/none*.yaml]\n"}, "no file matches"},
+		"an include of itself":      {map[string]string{"a.yaml": "includes: [a.yaml]\n"}, "included twice"},
+		"an input without name":     {map[string]string{"a.yaml": "pipeline:\n  inputs:\n    - db: x\n"}, "no name"},
+		"an unreadable variable":    {map[string]string{"a.yaml": "env:\n  X: file:///no/such/file\n"}, "variable X"},
+		"classic: no value":         {map[string]string{"a.conf": "[INPUT]\n    Name\n"}, "a.conf:2: the key Name has no value"},
+		"classic: no section":       {map[string]string{"a.conf": "    Name office365\n"}, "a.conf:1: a key outside"},
+		"classic: no indent":        {map[string]string{"a.conf": "[INPUT]\nName office365\n"}, "a.conf:2: a key must be indented"},
+		"classic: uneven":           {map[string]string{"a.conf": "[INPUT]\n    Name office365\n   db x\n"}, "a.conf:3: the indentation"},
+		"classic: header":           {map[string]string{"a.conf": "[INPUT\n"}, "a.conf:1: a section wants a ]"},
+		"classic: pattern":          {map[string]string{"a.conf": "@INCLUDE none*.conf\n"}, "no file matches"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			first := slices.Sorted(maps.Keys(c.files))[0]

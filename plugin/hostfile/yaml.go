@@ -54,10 +54,14 @@ func (y *yamlFile) document(n *yaml.Node) error {
 				if err != nil {
 					return err
 				}
-				if !filepath.IsAbs(target) {
-					target = filepath.Join(y.dir, target)
+				if filepath.IsAbs(target) {
+					return include(target, y.yaml)
 				}
-				return include(target, y.yaml)
+				err = include(filepath.Join(y.dir, target), y.yaml)
+				if errors.Is(err, errNoMatch) { // which passes, if the pattern is relative (flb_cf_yaml.c:510)
+					err = nil
+				}
+				return err
 			})
 		case "env":
 			return y.environment(value)
