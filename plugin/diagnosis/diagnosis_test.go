@@ -188,6 +188,21 @@ func TestCauseOfTheClock(t *testing.T) {
 	}
 }
 
+func TestCauseOfExpiry(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for left, what := range map[time.Duration]string{
+		31 * 24 * time.Hour: "", 30 * 24 * time.Hour: "in 30 days, on 2026-03-31", 25 * time.Hour: "in 25 hours, on 2026-03-02", -time.Hour: "in 0 hours",
+	} {
+		if cause, soon := diagnosis.OfExpiry(now.Add(left), now); soon != (what != "") || !strings.Contains(cause.What, what) {
+			t.Errorf("%s: %v, %q", left, soon, cause.What)
+		}
+	}
+	if _, soon := diagnosis.OfExpiry(time.Time{}, now); soon {
+		t.Error("what never ends, ends")
+	}
+}
+
 func TestCauseOfEndpoints(t *testing.T) {
 	t.Parallel()
 	for _, name := range o365.CloudNames() {

@@ -65,6 +65,22 @@ func OfClock(ahead time.Duration) (cause Cause, slight, wrong bool) {
 		by < clockWrong, by >= clockWrong
 }
 
+// expiryNoticeable is how long before a credential ends somebody should see to a new one.
+const expiryNoticeable = 30 * 24 * time.Hour
+
+// OfExpiry returns what is wrong with a credential that ends then; the zero time is never. soon is a mere warning: it is good as yet.
+func OfExpiry(end, now time.Time) (cause Cause, soon bool) {
+	left := end.Sub(now)
+	if end.IsZero() || left > expiryNoticeable {
+		return Cause{}, false
+	}
+	when := fmt.Sprintf("in %d days, on %s", left/(24*time.Hour), day(end))
+	if left < 48*time.Hour {
+		when = fmt.Sprintf("in %d hours, on %s", max(left, 0)/time.Hour, day(end))
+	}
+	return Cause{Certificate, "the credential expires " + when, "put a new one in its place, and register it with the application first"}, true
+}
+
 // OfEndpoints says whether login host, audience and API host are of different clouds, as far as they are known at all.
 func OfEndpoints(login, audience, api string) (cause Cause, wrong bool) {
 	type key struct{ setting, address string }

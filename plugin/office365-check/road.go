@@ -218,15 +218,20 @@ func (w *walk) time(context.Context) step {
 	return passes(stepClock, "right to within %s", span(max(w.ahead.Abs(), time.Second)))
 }
 
+// credentialOf is the credential that the configuration names, and the key that names it.
+func credentialOf(c *config.Config) (credential auth.Credential, key string) {
+	if c.ClientSecretFile != "" {
+		return auth.ClientSecretFile(c.ClientSecretFile), "client_secret_file"
+	}
+	return auth.ClientSecret(c.ClientSecret), "client_secret"
+}
+
 func (w *walk) credential(ctx context.Context) step {
 	c := w.cfg
-	secret, from := auth.ClientSecret(c.ClientSecret), "client_secret"
-	if c.ClientSecretFile != "" {
-		secret, from = auth.ClientSecretFile(c.ClientSecretFile), "client_secret_file "+c.ClientSecretFile
-	}
+	credential, key := credentialOf(c)
 	var err error
 	w.tokens, err = auth.New(auth.Options{
-		Tenant: c.TenantID, ClientID: c.ClientID, Credential: secret, LoginURL: c.Login, TokenPath: c.TokenPath, Audience: c.Audience,
+		Tenant: c.TenantID, ClientID: c.ClientID, Credential: credential, LoginURL: c.Login, TokenPath: c.TokenPath, Audience: c.Audience,
 		AllowInsecure: c.AllowInsecure, HTTPClient: w.http,
 	})
 	if err == nil {
@@ -235,7 +240,12 @@ func (w *walk) credential(ctx context.Context) step {
 	if err != nil {
 		return fails(stepCredential, diagnosis.Of(err), err)
 	}
-	return passes(stepCredential, "%s got a token for %s", from, span(time.Until(w.token.Expiry)))
+	if known, ok := credential.(interface{ Expires() time.Time }); ok { // of a secret only Entra knows
+		if cause, soon := diagnosis.OfExpiry(known.Expires(), time.Now()); soon {
+			return warns(stepCredential, cause)
+		}
+	}
+	return passes(stepCredential, "%s got a token for %s", key, span(time.Until(w.token.Expiry)))
 }
 
 func (w *walk) permissions(context.Context) step {
