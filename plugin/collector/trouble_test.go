@@ -4,21 +4,22 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"in_office365/test/tenant"
 )
 
-// failing is a network that fails while err is set.
+// failing is a network that fails while err holds one.
 type failing struct {
 	http.RoundTripper
-	err error
+	err atomic.Pointer[error]
 }
 
 func (f *failing) RoundTrip(r *http.Request) (*http.Response, error) {
-	if f.err != nil {
-		return nil, f.err
+	if err := f.err.Load(); err != nil {
+		return nil, *err
 	}
 	return f.RoundTripper.RoundTrip(r)
 }
@@ -46,8 +47,9 @@ func TestSharedCauseIsToldOnce(t *testing.T) {
 		w.tenant.Publish(tenant.Plan{Blobs: 5, Records: 5, From: ago(time.Hour), To: ago(time.Minute)})
 		c := w.open()
 		c.Start()
-		w.host(c, 10*time.Minute)
-		network.err = &net.DNSError{Name: "login.example.com", Err: "no such host", IsNotFound: true}
+		w.host(c, 10*time.Minute+30*time.Second) // between two polls
+		var err error = &net.DNSError{Name: "login.example.com", Err: "no such host", IsNotFound: true}
+		network.err.Store(&err)
 		w.tenant.RevokeTokens()
 		w.host(c, 50*time.Second)
 		if n := w.count("level=ERROR"); n != 1 || w.count("access to the API failed: ", "; there is no host login.example.com; check the spelling", "cause=dns") != 1 {
@@ -57,7 +59,7 @@ func TestSharedCauseIsToldOnce(t *testing.T) {
 		if n := w.count("level=ERROR"); n != 4 {
 			t.Errorf("%d errors in eleven minutes:\n%s", n, w.log.String())
 		}
-		network.err = nil
+		network.err.Store(nil)
 		w.tenant.SetSecret("another")
 		w.host(c, 6*time.Minute)
 		if w.count("access to the API failed: ", "AADSTS7000215", "give the secret's value", "cause=secret") == 0 {
