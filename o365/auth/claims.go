@@ -52,15 +52,29 @@ func ParseClaims(accessToken string) (Claims, bool) {
 // May says whether the token carries a permission.
 func (c Claims) May(permission string) bool { return slices.Contains(c.Roles, permission) }
 
+// A MismatchError is a token that is for another tenant or another API than it was wanted for.
+type MismatchError struct {
+	OfTenant   bool // else of the audience
+	Have, Want string
+}
+
+func (e *MismatchError) Error() string {
+	what := ""
+	if e.OfTenant {
+		what = "tenant "
+	}
+	return fmt.Sprintf("the token is for %s%s, not for %s", what, e.Have, e.Want)
+}
+
 // mismatch is the error of a token that is for another tenant or cloud.
 func (c Claims) mismatch(tenant, audience string) error {
 	e := &o365.Error{Op: opToken, Action: o365.Reconfigure}
 	switch {
 	case c.Tenant != "" && o365.IsGUID(tenant) && !strings.EqualFold(c.Tenant, tenant):
-		e.Err = fmt.Errorf("the token is for tenant %s, not for %s", c.Tenant, tenant)
+		e.Err = &MismatchError{OfTenant: true, Have: c.Tenant, Want: tenant}
 		e.Hint = "set tenant_id to " + c.Tenant + ", or take a credential of the other tenant"
 	case !sameHost(c.Audience, audience):
-		e.Err = fmt.Errorf("the token is for %s, not for %s", c.Audience, audience)
+		e.Err = &MismatchError{Have: c.Audience, Want: audience}
 		e.Hint = "check cloud and audience"
 		if names := o365.CloudsOf(c.Audience); len(names) > 0 {
 			e.Hint = "set cloud to " + strings.Join(names, " or ") + ", or check audience"

@@ -150,7 +150,7 @@ func Parse(stanza Getter) (*Config, error) {
 	c := &Config{AllowInsecure: r.boolean("allow_insecure", false)}
 	kind := r.credentialKind()
 	r.tenants(c)
-	c.ClientID = r.guid("client_id", "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555", kind != "managed_identity")
+	c.ClientID = r.guid("client_id", "the application (client) ID, a GUID such as 11111111-2222-3333-4444-555555555555", kind != managedIdentityKey)
 	c.PublisherIdentifier = r.guid("publisher_identifier", "a GUID: the tenant of whoever operates the collector", false)
 	if c.PublisherIdentifier == "" && len(c.Tenants) == 1 && c.TenantsFile == "" {
 		c.PublisherIdentifier = c.TenantID

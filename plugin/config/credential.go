@@ -10,9 +10,11 @@ import (
 	"in_office365/o365/auth"
 )
 
+const managedIdentityKey = "managed_identity"
+
 // credentialKeys are the keys of which exactly one is written: the kinds of credentials.
 var credentialKeys = []string{
-	"client_secret", "client_secret_file", "client_secret_command", "client_certificate_file", "federated_token_file", "managed_identity",
+	"client_secret", "client_secret_file", "client_secret_command", "client_certificate_file", "federated_token_file", managedIdentityKey,
 }
 
 // credentialKind is the key that says what the credential is. Where that is a federated token, the environment that Azure's workload
@@ -22,7 +24,7 @@ func (r *reader) credentialKind() string {
 	var written []string
 	for _, key := range credentialKeys {
 		v := r.get(key)
-		if off := key == "managed_identity" && isOff(v); v != "" && !off {
+		if off := key == managedIdentityKey && isOff(v); v != "" && !off {
 			written = append(written, key)
 		}
 	}
@@ -55,6 +57,12 @@ func (r *reader) credentialKind() string {
 	return written[0]
 }
 
+// CredentialKey is the key that says what the credential is.
+func (c *Config) CredentialKey() string { return c.credentialKey[0].(string) }
+
+// ByManagedIdentity says that tokens come from the machine's own service, not from the login host.
+func (c *Config) ByManagedIdentity() bool { return c.CredentialKey() == managedIdentityKey }
+
 func isOff(v string) bool { return slices.Contains([]string{"off", "false", "no"}, strings.ToLower(v)) }
 
 func (r *reader) credential(c *Config, kind string) {
@@ -83,7 +91,7 @@ func (r *reader) credential(c *Config, kind string) {
 			r.unusable(kind, value, err, "the file of a token that Entra trusts for the application, and that Fluent Bit's user may read")
 		}
 		c.Credential = auth.FederatedTokenFile(value)
-	case "managed_identity":
+	case managedIdentityKey:
 		r.managedIdentity(c, value)
 	}
 }
@@ -131,7 +139,7 @@ func (r *reader) clientCertificate(c *Config, path string) {
 }
 
 func (r *reader) managedIdentity(c *Config, identity string) {
-	const key, allowed = "managed_identity", "system, or the client ID of a user-assigned identity"
+	const key, allowed = managedIdentityKey, "system, or the client ID of a user-assigned identity"
 	switch {
 	case len(c.Tenants) > 1 || c.TenantsFile != "":
 		r.fail(key, identity, "is of one tenant, and several are named", "another credential, or the identity's tenant alone")

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"in_office365/o365"
+	"in_office365/o365/auth"
 )
 
 // A Kind is the kind of a cause. The names are stable: they stand in logs and in the output of office365-check --json.
@@ -89,6 +90,12 @@ func Of(err error) Cause {
 		return Cause{Other, line(err), ""}
 	}
 	cause := Cause{kindOf(e), Text(e), e.Hint}
+	if m, ok := errors.AsType[*auth.MismatchError](err); ok {
+		cause.Kind, cause.What = Cloud, m.Error()
+		if m.OfTenant {
+			cause.Kind = Tenant
+		}
+	}
 	if what, do, ok := strings.Cut(e.Hint, ": "); ok && !strings.Contains(what, "(") {
 		cause.What, cause.Do = what, do
 	}
@@ -106,9 +113,6 @@ func Text(err error) string {
 	}
 	return text
 }
-
-// opToken is the operation of o365/auth's errors.
-const opToken = "get token"
 
 // codes are the kinds of the services' codes, those of https://learn.microsoft.com/entra/identity-platform/reference-error-codes and
 // https://learn.microsoft.com/office/office-365-management-api/office-365-management-activity-api-reference#errors.
@@ -143,11 +147,11 @@ func kindOf(e *o365.Error) Kind {
 		return Throttled
 	case e.Status == http.StatusProxyAuthRequired:
 		return ProxyAuth
-	case e.Op == opToken && e.Status == 0 && e.Action == o365.Reconfigure:
+	case e.Op == o365.OpToken && e.Status == 0 && e.Action == o365.Reconfigure:
 		return Credential // it can't be read
-	case e.Op == opToken && e.Status == 0, e.Op == opToken && e.Code == "" && e.Status < 500:
+	case e.Op == o365.OpToken && e.Status == 0, e.Op == o365.OpToken && e.Code == "" && e.Status < 500:
 		return LoginHost // what came is no answer of a login service
-	case e.Op == opToken && e.Status < 500:
+	case e.Op == o365.OpToken && e.Status < 500:
 		return Credential
 	case e.Status >= 500 || strings.HasPrefix(e.Code, "AF"):
 		return Service

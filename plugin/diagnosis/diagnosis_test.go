@@ -144,37 +144,41 @@ func TestCauseOfTheNetwork(t *testing.T) {
 	}
 }
 
-func TestCauseOfClaims(t *testing.T) {
+func TestCauseOfPermissions(t *testing.T) {
 	t.Parallel()
 	all := []string{"ActivityFeed.Read", "ActivityFeed.ReadDlp"}
-	good := diagnosis.Claims{Audience: "https://manage.office.com", Tenant: tenant.DefaultID, Roles: all}
 	for name, c := range map[string]struct {
-		change func(*diagnosis.Claims)
-		types  []o365.ContentType
-		kind   diagnosis.Kind // empty: nothing is wrong
-		what   string
+		roles []string
+		types []o365.ContentType
+		kind  diagnosis.Kind // empty: nothing is wrong
+		what  string
 	}{
-		"right":                         {func(*diagnosis.Claims) {}, o365.ContentTypes(), "", ""},
-		"audience with a slash":         {func(c *diagnosis.Claims) { c.Audience += "/" }, o365.ContentTypes(), "", ""},
-		"the API's application":         {func(c *diagnosis.Claims) { c.Audience = "c5393580-f805-4401-95e8-94b7a6ef2fc2" }, o365.ContentTypes(), "", ""},
-		"other audience":                {func(c *diagnosis.Claims) { c.Audience = "https://graph.microsoft.com" }, nil, diagnosis.Cloud, "graph.microsoft.com"},
-		"other tenant":                  {func(c *diagnosis.Claims) { c.Tenant = "x" }, nil, diagnosis.Tenant, `"x"`},
-		"nothing granted":               {func(c *diagnosis.Claims) { c.Roles = nil }, nil, diagnosis.Consent, "ActivityFeed.Read: it has none"},
-		"something else granted":        {func(c *diagnosis.Claims) { c.Roles = []string{"ServiceHealth.Read"} }, nil, diagnosis.Consent, "it has ServiceHealth.Read"},
-		"no ReadDlp":                    {func(c *diagnosis.Claims) { c.Roles = all[:1] }, o365.ContentTypes(), diagnosis.ReadDLP, "DLP.All will not be collected"},
-		"no ReadDlp, and none is asked": {func(c *diagnosis.Claims) { c.Roles = all[:1] }, []o365.ContentType{o365.AuditExchange}, "", ""},
+		"all":                           {all, o365.ContentTypes(), "", ""},
+		"nothing granted":               {nil, nil, diagnosis.Consent, "ActivityFeed.Read: it has none"},
+		"something else granted":        {[]string{"ServiceHealth.Read"}, nil, diagnosis.Consent, "it has ServiceHealth.Read"},
+		"no ReadDlp":                    {all[:1], o365.ContentTypes(), diagnosis.ReadDLP, "DLP.All will not be collected"},
+		"no ReadDlp, and none is asked": {all[:1], []o365.ContentType{o365.AuditExchange}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			claims := good
-			c.change(&claims)
-			got, wrong := diagnosis.OfClaims(claims, tenant.DefaultID, "https://manage.office.com", c.types)
+			got, wrong := diagnosis.OfPermissions(auth.Claims{Roles: c.roles}, c.types)
 			if wrong != (c.kind != "") {
 				t.Errorf("wrong: %v", wrong)
 			}
 			want(t, got, c.kind, c.what, "")
 		})
 	}
+}
+
+// A token for another tenant or API is refused by o365/auth, whose words these are.
+func TestCauseOfAToken(t *testing.T) {
+	t.Parallel()
+	mismatch := func(e auth.MismatchError) error {
+		return &o365.Error{Op: o365.OpToken, Action: o365.Reconfigure, Err: &e, Hint: "check cloud and audience"}
+	}
+	want(t, diagnosis.Of(mismatch(auth.MismatchError{Have: "https://graph.microsoft.com", Want: "https://manage.office.com"})),
+		diagnosis.Cloud, "the token is for https://graph.microsoft.com, not for https://manage.office.com", "check cloud and audience")
+	want(t, diagnosis.Of(mismatch(auth.MismatchError{OfTenant: true, Have: "x", Want: "y"})), diagnosis.Tenant, "the token is for tenant x, not for y", "check cloud and audience")
 }
 
 func TestCauseOfTheClock(t *testing.T) {

@@ -7,40 +7,21 @@ import (
 	"time"
 
 	"in_office365/o365"
+	"in_office365/o365/auth"
 )
 
-// The application permissions of the Office 365 Management APIs.
-const (
-	permissionRead    = "ActivityFeed.Read"
-	permissionReadDLP = "ActivityFeed.ReadDlp"
-)
-
-// apiApplication is the API's own application, which an access token may name as its audience in place of the API's address.
-const apiApplication = "c5393580-f805-4401-95e8-94b7a6ef2fc2"
-
-// Claims are what an access token says of itself.
-type Claims struct {
-	Audience, Tenant, App string
-	Roles                 []string // the application permissions that have been granted
-}
-
-// OfClaims returns what is wrong with a token for that tenant and audience, and those content types.
-func OfClaims(have Claims, tenant, audience string, types []o365.ContentType) (cause Cause, wrong bool) {
+// OfPermissions returns what a token lacks for these content types.
+func OfPermissions(have auth.Claims, types []o365.ContentType) (cause Cause, wrong bool) {
 	const grant = "grant it to the application under API permissions, Office 365 Management APIs, as application permission, with admin consent; it takes some minutes to show"
-	bare := func(address string) string { return strings.TrimSuffix(strings.ToLower(address), "/") }
 	switch {
-	case bare(have.Audience) != bare(audience) && have.Audience != apiApplication:
-		return Cause{Cloud, fmt.Sprintf("the token is for %q, not for %s", have.Audience, audience), "check cloud and audience"}, true
-	case have.Tenant != "" && !strings.EqualFold(have.Tenant, tenant):
-		return Cause{Tenant, fmt.Sprintf("the token is for the tenant %q, not for %s", have.Tenant, tenant), "check tenant_id and the credential"}, true
-	case !slices.Contains(have.Roles, permissionRead):
+	case !have.May(auth.PermissionRead):
 		has := "it has none"
 		if len(have.Roles) > 0 {
 			has = "it has " + strings.Join(have.Roles, ", ")
 		}
-		return Cause{Consent, fmt.Sprintf("the application has not been granted %s: %s", permissionRead, has), grant}, true
-	case slices.Contains(types, o365.DLPAll) && !slices.Contains(have.Roles, permissionReadDLP):
-		return Cause{ReadDLP, fmt.Sprintf("the application has not been granted %s: %s will not be collected, the other content types will", permissionReadDLP, o365.DLPAll),
+		return Cause{Consent, fmt.Sprintf("the application has not been granted %s: %s", auth.PermissionRead, has), grant}, true
+	case slices.Contains(types, o365.DLPAll) && !have.May(auth.PermissionReadDLP):
+		return Cause{ReadDLP, fmt.Sprintf("the application has not been granted %s: %s will not be collected, the other content types will", auth.PermissionReadDLP, o365.DLPAll),
 			grant + ", or leave " + string(o365.DLPAll) + " out of content_types"}, true
 	}
 	return Cause{}, false

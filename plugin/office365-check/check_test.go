@@ -263,7 +263,7 @@ func TestSetUps(t *testing.T) {
 		}, "secret_expired", 3, "credential", "the client secret has expired"},
 		{"token for another audience", func(t *testing.T) keys {
 			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.Token}, tokenFor("https://graph.microsoft.com")))
-		}, "cloud", 3, "permissions", `the token is for "https://graph.microsoft.com", not for https://manage.office.com`},
+		}, "cloud", 3, "credential", `the token is for https://graph.microsoft.com, not for https://manage.office.com`},
 		{"audience that the tenant does not know", func(t *testing.T) keys {
 			return with(onLoopback(t, busy()), keys{"audience": "https://manage.example.com"})
 		}, "cloud", 3, "credential", "the tenant does not know the audience"},

@@ -78,8 +78,11 @@ var levels = []struct {
 
 // network reaches login host and API host, and tells the steps of the way apart by how far it came.
 func (w *walk) network(ctx context.Context) []step {
-	hosts := []reached{w.reach(ctx, w.cfg.Login)}
-	if hosts[0].err == nil && w.cfg.API.Host != w.cfg.Login.Host {
+	var hosts []reached
+	if !w.cfg.ByManagedIdentity() {
+		hosts = append(hosts, w.reach(ctx, w.cfg.Login))
+	}
+	if len(hosts) == 0 || hosts[0].err == nil && w.cfg.API.Host != w.cfg.Login.Host {
 		hosts = append(hosts, w.reach(ctx, w.cfg.API))
 	}
 	describe := []func(reached) string{reached.resolution, reached.way, reached.address, reached.protection}

@@ -143,6 +143,9 @@ var regions = map[string]string{"GCC": "gcc", "DODCON": "gcc_high", "DOD": "dod"
 
 // login asks who answers at the login host, and whether it knows the tenant, before any secret is sent there.
 func (w *walk) login(ctx context.Context) step {
+	if w.cfg.ByManagedIdentity() {
+		return skips(stepLogin, "a managed identity gets its tokens from the machine's own service")
+	}
 	host := w.cfg.Login.Host
 	d, status, err := w.discover(ctx)
 	switch {
@@ -207,7 +210,7 @@ func loginCloud(instance string) (clouds []string) {
 
 func (w *walk) time(context.Context) step {
 	if !w.timeKnown {
-		return skips(stepClock, "the login host's answer came without its time")
+		return skips(stepClock, "no answer has told the time")
 	}
 	switch cause, slight, bad := diagnosis.OfClock(w.ahead); {
 	case bad:
@@ -218,20 +221,11 @@ func (w *walk) time(context.Context) step {
 	return passes(stepClock, "right to within %s", span(max(w.ahead.Abs(), time.Second)))
 }
 
-// credentialOf is the credential that the configuration names, and the key that names it.
-func credentialOf(c *config.Config) (credential auth.Credential, key string) {
-	if c.ClientSecretFile != "" {
-		return auth.ClientSecretFile(c.ClientSecretFile), "client_secret_file"
-	}
-	return auth.ClientSecret(c.ClientSecret), "client_secret"
-}
-
 func (w *walk) credential(ctx context.Context) step {
 	c := w.cfg
-	credential, key := credentialOf(c)
 	var err error
 	w.tokens, err = auth.New(auth.Options{
-		Tenant: c.TenantID, ClientID: c.ClientID, Credential: credential, LoginURL: c.Login, TokenPath: c.TokenPath, Audience: c.Audience,
+		Tenant: c.TenantID, ClientID: c.ClientID, Credential: c.Credential, LoginURL: c.Login, TokenPath: c.TokenPath, Audience: c.Audience,
 		AllowInsecure: c.AllowInsecure, HTTPClient: w.http,
 	})
 	if err == nil {
@@ -240,20 +234,18 @@ func (w *walk) credential(ctx context.Context) step {
 	if err != nil {
 		return fails(stepCredential, diagnosis.Of(err), err)
 	}
-	if known, ok := credential.(interface{ Expires() time.Time }); ok { // of a secret only Entra knows
-		if cause, soon := diagnosis.OfExpiry(known.Expires(), time.Now()); soon {
-			return warns(stepCredential, cause)
-		}
+	if cause, soon := diagnosis.OfExpiry(c.Credential.Expires(), time.Now()); soon {
+		return warns(stepCredential, cause)
 	}
-	return passes(stepCredential, "%s got a token for %s", key, span(time.Until(w.token.Expiry)))
+	return passes(stepCredential, "%s got a token for %s", c.CredentialKey(), span(time.Until(w.token.Expiry)))
 }
 
 func (w *walk) permissions(context.Context) step {
-	claims, ok := claimsOf(w.token.AccessToken)
+	claims, ok := auth.ParseClaims(w.token.AccessToken)
 	if !ok {
 		return skips(stepPermissions, "the token does not tell")
 	}
-	switch cause, bad := diagnosis.OfClaims(claims, w.cfg.TenantID, w.cfg.Audience, w.cfg.ContentTypes); {
+	switch cause, bad := diagnosis.OfPermissions(claims, w.cfg.ContentTypes); {
 	case bad && cause.Kind == diagnosis.ReadDLP:
 		w.withoutDLP = true
 		return warns(stepPermissions, cause)

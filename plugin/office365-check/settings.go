@@ -127,7 +127,20 @@ func checkInput(ctx context.Context, in *hostfile.Input, o options, r reporter) 
 		r.step(res, fails(stepConfiguration, cause, nil))
 		return []*result{res}
 	}
-	res.Tenant = cfg.TenantID
-	newWalk(cfg, doubts, o.timeout, func(s step) { r.step(res, s) }).run(ctx)
-	return []*result{res}
+	var results []*result
+	for i, id := range cfg.Tenants {
+		one := *cfg
+		one.TenantID = id
+		if i > 0 {
+			res = &result{Input: in.Name, Tag: in.Get("tag")}
+			r.input(res)
+		}
+		res.Tenant = id
+		newWalk(&one, doubts, o.timeout, func(s step) { r.step(res, s) }).run(ctx)
+		results = append(results, res)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return results
 }

@@ -233,7 +233,7 @@ func (m *manyTenants) checkLog(log string) {
 	for line := range strings.Lines(log) {
 		switch {
 		case !strings.Contains(line, "tenant="):
-		case strings.Contains(line, "tenant="+m.broken.Config().ID) && strings.Contains(line, "signing in failed: ") && strings.Contains(line, "AADSTS700016"):
+		case strings.Contains(line, "tenant="+m.broken.Config().ID) && strings.Contains(line, "access to the API failed: ") && strings.Contains(line, "AADSTS700016"):
 			if !strings.Contains(line, " failures=") { // a reminder, a minute later and ever more rarely
 				refusals++
 			}
