@@ -29,6 +29,9 @@ func openCollector(h host, log *slog.Logger) (source, error) {
 		return nil, err
 	}
 	log.Info("configuration", cfg.Summary()...)
+	for _, path := range cfg.Exposed {
+		log.Warn("every user of this machine may read a secret: chmod o-r", "file", path)
+	}
 	c, err := collector.New(cfg, collector.Options{Log: log, Memory: cMemory{}, Version: version})
 	if err != nil {
 		return nil, err

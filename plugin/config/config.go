@@ -33,6 +33,7 @@ type Config struct {
 	ClientID      string          // empty with the system's managed identity
 	Credential    auth.Credential // of whichever keys
 	credentialKey []any           // its keys and values for the summary, secrets masked
+	Exposed       []string        // files with a secret that every user of the machine may read
 
 	Cloud               o365.Cloud
 	Login               *url.URL // authentication_endpoint, or the cloud's

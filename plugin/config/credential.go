@@ -82,6 +82,7 @@ func (r *reader) credential(c *Config, kind string) {
 			r.unusable(kind, value, err, "a file that holds the client secret and that Fluent Bit's user may read")
 		}
 		c.Credential = auth.ClientSecretFile(value)
+		c.confidential(value)
 	case "client_secret_command":
 		r.secretCommand(c, value)
 	case "client_certificate_file":
@@ -93,6 +94,14 @@ func (r *reader) credential(c *Config, kind string) {
 		c.Credential = auth.FederatedTokenFile(value)
 	case managedIdentityKey:
 		r.managedIdentity(c, value)
+	}
+}
+
+// confidential takes note of a file that is open to everybody. The mode of a federated token is none of the user's choosing.
+func (c *Config) confidential(path string) {
+	const othersRead = 0o004
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&othersRead != 0 {
+		c.Exposed = append(c.Exposed, path)
 	}
 }
 
@@ -129,8 +138,10 @@ func (r *reader) clientCertificate(c *Config, path string) {
 		c.credentialKey = append(c.credentialKey, key, masked)
 	case file != "":
 		password = func() (string, error) { return auth.ReadSecret(file) }
+		c.confidential(file)
 		c.credentialKey = append(c.credentialKey, fromFile, file)
 	}
+	c.confidential(path)
 	var err error
 	if c.Credential, err = auth.ClientCertificateFile(path, password); err != nil {
 		r.unusable("client_certificate_file", path, err,

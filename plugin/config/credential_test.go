@@ -3,7 +3,9 @@ package config_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,41 @@ func TestCredentials(t *testing.T) {
 				if strings.Contains(text, "s3cr3t") || strings.Contains(text, "pa55word") {
 					t.Errorf("the configuration shows a secret: %s", text)
 				}
+			}
+		})
+	}
+}
+
+// Files with a secret that everybody may read are known; the token of a federated identity has the mode that its issuer gives it.
+func TestExposedFiles(t *testing.T) {
+	clearEnvironment(t)
+	secret, password := file(t, "s3cr3t"), file(t, "pa55word")
+	pair := certificate.Valid(t)
+	p12 := file(t, string(pair.PKCS12(t, "pa55word")))
+	for _, tc := range []struct {
+		name string
+		keys stanza
+		mode os.FileMode
+		want []string
+	}{
+		{"secret, of its owner alone", stanza{"client_secret_file": secret}, 0o600, nil},
+		{"secret, of a group", stanza{"client_secret_file": secret}, 0o640, nil},
+		{"secret", stanza{"client_secret_file": secret}, 0o644, []string{secret}},
+		{"certificate and password", stanza{"client_certificate_file": p12, "client_certificate_password_file": password}, 0o604, []string{password, p12}},
+		{"federated token", stanza{"federated_token_file": secret}, 0o644, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, path := range []string{secret, password, p12} {
+				if err := os.Chmod(path, tc.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c, err := config.Parse(with(tc.keys))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(c.Exposed, tc.want) {
+				t.Errorf("got %q, want %q", c.Exposed, tc.want)
 			}
 		})
 	}

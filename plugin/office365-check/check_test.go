@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"in_office365/test/certificate"
 	"in_office365/test/proxy"
 	"in_office365/test/tenant"
 )
@@ -145,6 +146,16 @@ func trusted(t *testing.T, life time.Duration, hosts ...string) (k keys, address
 
 const day = 24 * time.Hour
 
+// byCertificate is an application whose certificate is good for so long, registered or not.
+func byCertificate(t *testing.T, left time.Duration, registered bool) keys {
+	pair, tn := certificate.New(t, time.Now().Add(-2*day), time.Now().Add(left)), busy()
+	if registered {
+		tn.SetCertificates(pair.Certificate)
+	}
+	path := filepath.Join(write(t, map[string]string{"pem": string(pair.PEM(t))}), "pem")
+	return with(onLoopback(t, tn), keys{"client_secret": "", "client_certificate_file": path})
+}
+
 // busy is a tenant with content.
 func busy() *tenant.Tenant { return busyWith(tenant.Config{}) }
 
@@ -206,6 +217,7 @@ func TestSetUps(t *testing.T) {
 			k["http_proxy"] = proxyUser + ":" + proxyPassword + "@" + k["http_proxy"]
 			return k
 		}, "", 0, "", "certificate by Contoso until"},
+		{"right, by certificate", func(t *testing.T) keys { return byCertificate(t, 365*day, true) }, "", 0, "", "client_certificate_file got a token"},
 		{"right, not subscribed yet", func(t *testing.T) keys { return onLoopback(t, tenant.New(tenant.Config{})) }, "", 0, "", "not subscribed; the plugin starts the subscription"},
 
 		{"key without a value", func(*testing.T) keys { return with(application(), keys{"client_secret": ""}) }, "config", 1, "configuration", "client_secret is missing"},
@@ -261,6 +273,17 @@ func TestSetUps(t *testing.T) {
 			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.Token},
 				tenant.LoginError(http.StatusUnauthorized, "invalid_client", 7000222, "The provided client secret keys for app are expired.")))
 		}, "secret_expired", 3, "credential", "the client secret has expired"},
+		{"secret that everybody may read", func(t *testing.T) keys {
+			path := filepath.Join(write(t, map[string]string{"secret": tenant.DefaultClientSecret}), "secret")
+			if err := os.Chmod(path, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			return with(onLoopback(t, busy()), keys{"client_secret": "", "client_secret_file": path})
+		}, "config", 0, "configuration", "every user of this machine may read"},
+		{"certificate that ends soon", func(t *testing.T) keys { return byCertificate(t, 6*day+time.Hour, true) }, "certificate", 0, "credential", "expires in 6 days"},
+		{"certificate that has ended", func(t *testing.T) keys { return byCertificate(t, -day, true) }, "credential", 3, "credential", "the client certificate has expired"},
+		{"certificate that Entra does not know", func(t *testing.T) keys { return byCertificate(t, 365*day, false) }, "certificate", 3, "credential",
+			"check that the certificate is registered with the application"},
 		{"token for another audience", func(t *testing.T) keys {
 			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.Token}, tokenFor("https://graph.microsoft.com")))
 		}, "cloud", 3, "credential", `the token is for https://graph.microsoft.com, not for https://manage.office.com`},
@@ -344,6 +367,22 @@ func write(t *testing.T, files map[string]string) (dir string) {
 		}
 	}
 	return dir
+}
+
+// Each of several tenants is checked: what is wrong with one says nothing of the other.
+func TestEachTenantIsChecked(t *testing.T) {
+	t.Parallel()
+	const stranger = "99999999-8888-4777-8666-555555555555"
+	out, status := execute(t, nil, append(with(onLoopback(t, busy()), keys{"tenant_id": tenant.DefaultID + "," + stranger}).args(), "--json")...)
+	f := parse(t, out)
+	if status != 3 || f.Cause != "tenant" || len(f.Inputs) != 2 {
+		t.Fatalf("exit status %d:\n%s", status, out)
+	}
+	for i, want := range []struct{ tenant, verdict string }{{tenant.DefaultID, "ok"}, {stranger, "wrong"}} {
+		if got := f.Inputs[i]; got.Tenant != want.tenant || got.Verdict != want.verdict {
+			t.Errorf("got %s for %s, want %s for %s", got.Verdict, got.Tenant, want.verdict, want.tenant)
+		}
+	}
 }
 
 func TestConfigurationFile(t *testing.T) {

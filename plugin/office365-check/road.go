@@ -126,6 +126,11 @@ func (w *walk) configuration(context.Context) step {
 			Kind: diagnosis.Config, What: strings.Join(w.doubts, "; "), Do: "correct it: Fluent Bit says nothing about a key that it does not know",
 		})
 	}
+	if len(c.Exposed) > 0 {
+		return warns(stepConfiguration, diagnosis.Cause{
+			Kind: diagnosis.Config, What: "every user of this machine may read " + strings.Join(c.Exposed, " and "), Do: "chmod o-r",
+		})
+	}
 	return passes(stepConfiguration, "tenant %s, application %s, cloud %s", c.TenantID, c.ClientID, c.Cloud.Name)
 }
 
