@@ -247,7 +247,8 @@ type interruption struct {
 	do      func(*soak)
 }
 
-// interruptions lets one process live from the first tenth to the last, through all reloads, so that what it gathers shows.
+// interruptions lets the process that took the backlog live up to the last tenth, through all reloads, so that what it gathers shows. One without
+// that backlog behind it would be growing to what it once needs, for half an hour.
 func (s *soak) interruptions() (plan []interruption) {
 	add := func(at float64, flowing bool, do func(*soak)) {
 		plan = append(plan, interruption{time.Duration(at * float64(s.length)), flowing, do})
@@ -255,21 +256,20 @@ func (s *soak) interruptions() (plan []interruption) {
 	terminate := func(s *soak) { s.anew(func() { s.process.stop(false); s.process.start() }) }
 	kill := func(s *soak) { s.anew(func() { s.process.stop(true); s.process.start() }) }
 	reload := func(s *soak) { s.anew(s.process.reload) }
-	add(.03, true, kill)
-	add(.06, true, terminate)
 	rounds := 8
 	if s.length < time.Minute {
 		rounds = 3
 	}
 	for i := range rounds {
-		step := .8 / float64(rounds)
-		at := .12 + (float64(i)+s.rng.Float64()/5)*step
+		step := .88 / float64(rounds)
+		at := .03 + (float64(i)+s.rng.Float64()/5)*step
 		add(at, true, (*soak).stall)
 		add(at+step/2, true, reload)
 	}
 	add(.93, true, (*soak).stall)
 	add(.94, false, terminate) // in the middle of that, if it lasts so long
-	add(.97, true, kill)
+	add(.96, true, kill)
+	add(.98, true, kill)
 	return plan
 }
 
