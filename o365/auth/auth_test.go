@@ -487,6 +487,22 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 			w.WriteHeader(http.StatusBadRequest)
 			json.NewEncoder(w).Encode(map[string]string{"error": "invalid_client", "error_description": "bad " + r.PostFormValue("client_secret")})
 		},
+		"echoed as posted": func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			json.NewEncoder(w).Encode(map[string]string{"error": "bad_request", "error_description": "cannot forward " + string(body)})
+		},
+		"echoed as in a URL": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			json.NewEncoder(w).Encode(map[string]string{"error": "bad_request", "error_description": "bad /" + url.PathEscape(r.PostFormValue("client_secret"))})
+		},
+		"echoed as the code": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			json.NewEncoder(w).Encode(map[string]string{"error": r.PostFormValue("client_secret")})
+		},
 		"echoed in a page": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 			r.ParseForm()
@@ -505,7 +521,7 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 			typed(t, err)
 			for ; err != nil; err = errors.Unwrap(err) {
 				text := fmt.Sprintf("%v %+v %#v", err, err, err)
-				if strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret)) {
+				if strings.Contains(text, secret) || strings.Contains(text, url.QueryEscape(secret)) || strings.Contains(text, url.PathEscape(secret)) {
 					t.Errorf("%T holds the secret: %s", err, text)
 				}
 			}

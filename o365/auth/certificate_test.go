@@ -191,7 +191,7 @@ func TestErrorsHoldNoAssertion(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("WWW-Authenticate", "Basic realm="+arc)
 		w.WriteHeader(http.StatusUnauthorized)
-		json.NewEncoder(w).Encode(map[string]string{"error": "invalid_client", "error_description": said})
+		json.NewEncoder(w).Encode(map[string]string{"error": said, "error_description": said})
 	})
 	url := serve(t, echo)
 	for name, c := range map[string]struct {

@@ -47,6 +47,18 @@ var hints = map[string]string{
 	"access_denied":       "an administrator must allow the application",
 }
 
+// hide replaces what is confidential in a text of a service, or of a gateway
+// before it, which may repeat the request: by itself, or as it is in a form or URL.
+func hide(text, confidential string) string {
+	if confidential == "" {
+		return text
+	}
+	for _, form := range []string{confidential, url.QueryEscape(confidential), url.PathEscape(confidential)} {
+		text = strings.ReplaceAll(text, form, "[secret]")
+	}
+	return text
+}
+
 var aadsts = regexp.MustCompile(`AADSTS\d+`)
 
 // tokenError makes an *o365.Error of a failed fetch. The cause is kept only
@@ -66,10 +78,8 @@ func tokenError(ctx context.Context, err error, confidential string) error {
 		}
 		return e
 	}
-	e.Status, e.Code, e.Message = answer.Response.StatusCode, answer.ErrorCode, answer.ErrorDescription
-	if confidential != "" {
-		e.Message = strings.ReplaceAll(e.Message, confidential, "[secret]")
-	}
+	e.Status = answer.Response.StatusCode
+	e.Code, e.Message = hide(answer.ErrorCode, confidential), hide(answer.ErrorDescription, confidential)
 	e.RetryAfter = o365.RetryAfter(answer.Response.Header)
 	number := aadsts.FindString(e.Message)
 	hint, known := hints[number]

@@ -201,11 +201,9 @@ func (a *identityAnswer) token() (*oauth2.Token, error) {
 		}
 		return token, nil
 	}
-	e := &o365.Error{Op: opToken, Status: a.status, RetryAfter: o365.RetryAfter(a.header), Message: cmp.Or(doc.ErrorDescription, doc.Message)}
-	e.Code, _ = doc.Error.(string)
-	if a.hidden != "" {
-		e.Message = strings.ReplaceAll(e.Message, a.hidden, "[secret]")
-	}
+	e := &o365.Error{Op: opToken, Status: a.status, RetryAfter: o365.RetryAfter(a.header)}
+	code, _ := doc.Error.(string)
+	e.Code, e.Message = hide(code, a.hidden), hide(cmp.Or(doc.ErrorDescription, doc.Message), a.hidden)
 	switch s := a.status; {
 	case s/100 == 2:
 		e.Err = errors.New("the answer holds no token")

@@ -120,7 +120,7 @@ func (t *Tenant) issue(audience, proof string) string {
 	}
 	payload, _ := json.Marshal(claims) // a map of plain values
 	encode := base64.RawURLEncoding.EncodeToString
-	token := encode([]byte(`{"typ":"JWT","alg":"none"}`)) + "." + encode(payload) + "." + encode(fmt.Appendf(nil, "%d", t.tokensIssued))
+	token := encode([]byte(`{"typ":"JWT","alg":"none"}`)) + "." + encode(payload) + "." + encode(fmt.Appendf(nil, "signature of token %d", t.tokensIssued))
 	t.credentials.seen[token] = true
 	t.tokens[token] = issued{expires: expires, audience: audience}
 	return token
