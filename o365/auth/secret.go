@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -56,12 +59,14 @@ const (
 	// commandGrace is how long what a command has left behind may keep its output open.
 	commandGrace = time.Second
 	// maxComplaint is how much of what a command says about its failure is kept, in bytes.
-	maxComplaint = 1 << 10
+	maxComplaint = 16 << 10
+	// minHidden is how long an argument must be to be kept out of a complaint, in bytes: -n and the like tell nothing.
+	minHidden = 4
 )
 
 // runForSecret runs a command and returns what it prints. What it prints never
-// goes into an error; what it complains of does, unless it has printed
-// something, which might be in there as well.
+// goes into an error, nor do its arguments; what it complains of does, unless
+// it has printed something, which might be in there as well.
 func runForSecret(parent context.Context, argv []string, timeout time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
@@ -70,24 +75,27 @@ func runForSecret(parent context.Context, argv []string, timeout time.Duration) 
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	killGroup := func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.Cancel, command.WaitDelay = killGroup, commandGrace
-	printed, complaint := &capped{most: maxSecretFile}, &capped{most: maxComplaint}
+	printed, complaint := &capped{most: maxSecretFile, full: cancel}, &capped{most: maxComplaint, full: func() {}}
 	command.Stdout, command.Stderr = printed, complaint
+	closeOnExec()
 	err := command.Run()
+	if command.Process != nil {
+		_ = killGroup() // what it has left behind; mostly there is nothing
+	}
 	switch {
 	case parent.Err() != nil:
 		return "", parent.Err()
+	case printed.over:
+		return "", fmt.Errorf("%s printed more than %d bytes", argv[0], maxSecretFile)
 	case ctx.Err() != nil:
 		return "", fmt.Errorf("%s took longer than %v", argv[0], timeout)
 	case errors.Is(err, exec.ErrWaitDelay):
-		_ = killGroup() // it may have ended just now
 		return "", fmt.Errorf("%s left processes behind that keep its output open", argv[0])
 	case err != nil:
-		if line := complaint.firstLine(); line != "" && len(printed.kept) == 0 {
+		if line := firstLine(withoutArguments(string(complaint.kept), argv[1:])); line != "" && len(printed.kept) == 0 {
 			return "", fmt.Errorf("%s: %w: %s", argv[0], err, line)
 		}
 		return "", fmt.Errorf("%s: %w", argv[0], err)
-	case printed.over:
-		return "", fmt.Errorf("%s printed more than %d bytes", argv[0], maxSecretFile)
 	}
 	secret, err := trimSecret(printed.kept)
 	if err != nil {
@@ -96,22 +104,57 @@ func runForSecret(parent context.Context, argv []string, timeout time.Duration) 
 	return secret, nil
 }
 
+// closeOnExec keeps the files of this process from the commands that it runs:
+// a host opens its own, sockets and databases, without that flag.
+func closeOnExec() {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return // there is none but on Linux
+	}
+	for _, entry := range open {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+}
+
+// withoutArguments takes a command's arguments out of its complaint, and what
+// stands behind the = in them: a password may be among them.
+func withoutArguments(complaint string, arguments []string) string {
+	var hidden []string
+	for _, a := range arguments {
+		_, value, _ := strings.Cut(a, "=")
+		hidden = append(hidden, a, value)
+	}
+	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	for _, text := range hidden {
+		if len(text) >= minHidden {
+			complaint = strings.ReplaceAll(complaint, text, "[argument]")
+		}
+	}
+	return complaint
+}
+
 // capped keeps the beginning of what is written to it.
 type capped struct {
 	kept []byte
 	most int
 	over bool
+	full func() // called when there is more
 }
 
 func (c *capped) Write(p []byte) (int, error) {
 	room := min(len(p), c.most-len(c.kept))
-	c.over = c.over || room < len(p)
 	c.kept = append(c.kept, p[:room]...)
+	if room < len(p) {
+		c.over = true
+		c.full()
+	}
 	return len(p), nil
 }
 
-func (c *capped) firstLine() string {
-	line, _, _ := strings.Cut(strings.TrimSpace(string(c.kept)), "\n")
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	return strings.TrimSpace(line)
 }
 

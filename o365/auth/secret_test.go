@@ -59,6 +59,10 @@ func TestCommandForASecret(t *testing.T) {
 		{"fails without a word", []string{"false"}, "false: exit status 1", true},
 		{"fails having printed it", shell("echo s3cr3t; echo 's3cr3t is bad' >&2; exit 1"), "/bin/sh: exit status 1", true},
 		{"prints too much", shell("head -c 65537 /dev/zero"), "/bin/sh printed more than 65536 bytes", true},
+		{"prints without end", []string{"yes"}, "yes printed more than 65536 bytes", true},
+		{"complains of its arguments", []string{"/bin/sh", "-c", `echo "$0 -n $1 $2: no $3" >&2; exit 1`, "hvs.CONFIDENTIAL", "--token=confidential", "confidential-too", "-n"},
+			"/bin/sh: exit status 1: [argument] -n [argument] [argument]: no -n", true},
+		{"complains of an argument's value", []string{"/bin/sh", "-c", `echo "bad ${0#--token=}" >&2; exit 1`, "--token=confidential"}, "/bin/sh: exit status 1: bad [argument]", true},
 		{"is not there", []string{"/nonexistent/vault", "s3cr3t"}, "/nonexistent/vault: fork/exec /nonexistent/vault: no such file or directory", true},
 		{"leaves something behind", shell("echo s3cr3t; sleep 1000 &"), "/bin/sh left processes behind that keep its output open", true},
 	} {
@@ -78,13 +82,34 @@ func TestCommandForASecret(t *testing.T) {
 	}
 }
 
-// When its time is up, or nobody waits for it any more, a command ends with all that it has started.
+// What a host has open is none of a command's business: its sockets would be kept alive, its databases might be locked.
+func TestCommandsInheritNoFiles(t *testing.T) {
+	// As C programs open them: without the flag that Go sets.
+	fd, err := syscall.Open(write(t, nil), syscall.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	got, err := auth.RunForSecret(t.Context(), []string{"/bin/sh", "-c", fmt.Sprintf("test -e /proc/self/fd/%d && echo inherited || echo closed", fd)}, time.Minute)
+	if got != "closed" || err != nil {
+		t.Errorf("the file is %s, %v", got, err)
+	}
+}
+
+// When it has printed a secret, when its time is up, or nobody waits for it any more, a command ends with all that it has started.
 func TestCommandsEndWithTheirGroup(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		timeout time.Duration
-		want    string
-	}{{"time is up", 300 * time.Millisecond, "/bin/sh took longer than 300ms"}, {"nobody waits", time.Hour, "context canceled"}} {
+		left    bool   // the one that waits leaves
+		last    string // what the command does at last
+		want    string // the error
+	}{
+		{"it has ended", time.Hour, false, "echo s3cr3t", ""},
+		{"it has failed", time.Hour, false, "exit 1", "/bin/sh: exit status 1"},
+		{"time is up", 300 * time.Millisecond, false, "sleep 1000", "/bin/sh took longer than 300ms"},
+		{"nobody waits", time.Hour, true, "sleep 1000", "context canceled"},
+	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -99,16 +124,16 @@ func TestCommandsEndWithTheirGroup(t *testing.T) {
 				f, err := os.Open(pipe)
 				if err == nil {
 					_, err = io.ReadFull(f, make([]byte, 1))
-					if tc.timeout == time.Hour {
+					if tc.left {
 						cancel()
 					}
 					_, _ = io.Copy(io.Discard, f)
 				}
 				ended <- err
 			}()
-			_, err := auth.RunForSecret(ctx, []string{"/bin/sh", "-c", "exec 3>" + pipe + "; echo >&3; sleep 1000 & sleep 1000"}, tc.timeout)
-			if err == nil || err.Error() != tc.want {
-				t.Errorf("got %v, want %s", err, tc.want)
+			_, err := auth.RunForSecret(ctx, []string{"/bin/sh", "-c", "exec 3>" + pipe + "; echo >&3; sleep 1000 >/dev/null 2>&1 & " + tc.last}, tc.timeout)
+			if (err == nil) != (tc.want == "") || err != nil && err.Error() != tc.want {
+				t.Errorf("got %v, want %q", err, tc.want)
 			}
 			if err := <-ended; err != nil {
 				t.Error(err)
