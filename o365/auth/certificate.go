@@ -124,12 +124,16 @@ func readKeyPair(path string, password func() (string, error)) (keyPair, error) 
 	if !ok {
 		return keyPair{}, errors.New("its private key is not RSA: Entra accepts certificates with RSA keys only")
 	}
-	for _, c := range certificates {
-		if private.PublicKey.Equal(c.PublicKey) {
-			return keyPair{private, c}, nil
+	pair := keyPair{key: private}
+	for _, c := range certificates { // a renewed one may stand beside that which it replaces
+		if private.PublicKey.Equal(c.PublicKey) && (pair.leaf == nil || c.NotAfter.After(pair.leaf.NotAfter)) {
+			pair.leaf = c
 		}
 	}
-	return keyPair{}, errors.New("none of its certificates belongs to its private key")
+	if pair.leaf == nil {
+		return keyPair{}, errors.New("none of its certificates belongs to its private key")
+	}
+	return pair, nil
 }
 
 // parsePKCS12 returns the private key and the certificates, whatever their order.

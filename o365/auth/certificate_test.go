@@ -84,12 +84,18 @@ func TestCertificateFiles(t *testing.T) {
 			}
 		})
 	}
-	t.Run("renewed with the same key", func(t *testing.T) { // either will do for the login service while both are registered
-		c := must(auth.ClientCertificateFile(write(t, join(certificate.Block("CERTIFICATE", renewed.Raw), own, pkcs8)), nil))
-		if !c.Expires().Equal(renewed.NotAfter) {
-			t.Errorf("expires at %s", c.Expires())
-		}
-	})
+	next := certificate.Block("CERTIFICATE", renewed.Raw)
+	for name, content := range map[string][]byte{
+		"before": join(next, own, pkcs8), "behind": join(own, next, pkcs8),
+		"PKCS#12, before": p12(renewed.Certificate, []*x509.Certificate{pair.Certificate}, ""), "PKCS#12, behind": p12(pair.Certificate, []*x509.Certificate{renewed.Certificate}, ""),
+	} {
+		t.Run("renewed with the same key: "+name, func(t *testing.T) {
+			c := must(auth.ClientCertificateFile(write(t, content), nil))
+			if !c.Expires().Equal(renewed.NotAfter) {
+				t.Errorf("expires at %s", c.Expires())
+			}
+		})
+	}
 }
 
 func TestCertificateOutOfDateIsNotPosted(t *testing.T) {
