@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -433,6 +434,29 @@ func TestSecretFile(t *testing.T) {
 			t.Errorf("got %v, want Reconfigure for a large file", err)
 		}
 	})
+}
+
+// What never ends, or waits for a writer, would hold up start and stop.
+func TestASecretFileIsARegularFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, "/dev/zero", t.TempDir()} {
+		read := make(chan error, 1)
+		go func() {
+			_, err := auth.ReadSecret(path)
+			read <- err
+		}()
+		select {
+		case err := <-read:
+			if err == nil || !strings.Contains(err.Error(), path+" is no regular file") {
+				t.Errorf("%s: got %v", path, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: still waiting", path)
+		}
+	}
 }
 
 func TestTokenErrors(t *testing.T) {
