@@ -51,6 +51,7 @@ func ClientCertificateFile(path string, password func() (string, error)) (Creden
 
 type certificate struct {
 	end
+	refusal
 	pair *shared[keyPair]
 }
 
@@ -70,11 +71,13 @@ func (c *certificate) fetch(ctx context.Context, r request) (*oauth2.Token, erro
 	case now.Before(pair.leaf.NotBefore):
 		return nil, refuse("is not valid before", pair.leaf.NotBefore, "check this machine's clock, or wait")
 	}
-	assertion, err := pair.assertion(r, now)
-	if err != nil {
-		return nil, unreadable(ctx, "client certificate", fmt.Errorf("sign with its key: %w", err))
-	}
-	return r.postAssertion(ctx, assertion)
+	return c.post(r, string(pair.leaf.Raw), func() (*oauth2.Token, error) {
+		assertion, err := pair.assertion(r, now)
+		if err != nil {
+			return nil, unreadable(ctx, "client certificate", fmt.Errorf("sign with its key: %w", err))
+		}
+		return r.postAssertion(ctx, assertion)
+	})
 }
 
 // keyPair is a private key and the certificate of it.

@@ -15,29 +15,32 @@ import (
 
 const opToken = "get token"
 
-// codeSecretExpired is the number by which the login service says that a secret
-// has expired.
-const codeSecretExpired = "AADSTS7000222"
+// Numbers of the login service that more depends on than a hint.
+const (
+	codeSecretWrong      = "AADSTS7000215"
+	codeSecretExpired    = "AADSTS7000222"
+	codeAssertionRefused = "AADSTS700027"
+)
 
 // hints say what to do about errors of the login service that a user must act
 // on, by AADSTS number, or by OAuth code for other numbers. Source:
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 var hints = map[string]string{
-	"AADSTS7000215":   "the client secret is wrong: give the secret's value, not its ID",
-	codeSecretExpired: "the client secret has expired: create a new one",
-	"AADSTS700016":    "the application is not in this tenant: check client id, tenant and cloud",
-	"AADSTS700027":    "the client assertion is not accepted: check that the certificate is registered with the application and in date",
-	"AADSTS700024":    "the client assertion is out of date: check this machine's clock; of a federated token, that its file is renewed",
-	"AADSTS700211":    "the application has no federated credential with the token's issuer",
-	"AADSTS700212":    "the application has no federated credential with the token's audience",
-	"AADSTS700213":    "the application has no federated credential with the token's subject",
-	"AADSTS7000112":   "the application is disabled in the tenant",
-	"AADSTS7000229":   "the application has no service principal in the tenant: grant admin consent",
-	"AADSTS90002":     "there is no such tenant in this cloud: check tenant and cloud",
-	"AADSTS900023":    "the tenant is neither a GUID nor a domain name",
-	"AADSTS500011":    "the tenant does not know the audience: check cloud and audience",
-	"AADSTS1002012":   "the audience is not valid: check cloud and audience",
-	"AADSTS53003":     "a conditional access policy blocks the application",
+	codeSecretWrong:      "the client secret is wrong: give the secret's value, not its ID",
+	codeSecretExpired:    "the client secret has expired: create a new one",
+	"AADSTS700016":       "the application is not in this tenant: check client id, tenant and cloud",
+	codeAssertionRefused: "the client assertion is not accepted: check that the certificate is registered with the application and in date",
+	"AADSTS700024":       "the client assertion is out of date: check this machine's clock; of a federated token, that its file is renewed",
+	"AADSTS700211":       "the application has no federated credential with the token's issuer",
+	"AADSTS700212":       "the application has no federated credential with the token's audience",
+	"AADSTS700213":       "the application has no federated credential with the token's subject",
+	"AADSTS7000112":      "the application is disabled in the tenant",
+	"AADSTS7000229":      "the application has no service principal in the tenant: grant admin consent",
+	"AADSTS90002":        "there is no such tenant in this cloud: check tenant and cloud",
+	"AADSTS900023":       "the tenant is neither a GUID nor a domain name",
+	"AADSTS500011":       "the tenant does not know the audience: check cloud and audience",
+	"AADSTS1002012":      "the audience is not valid: check cloud and audience",
+	"AADSTS53003":        "a conditional access policy blocks the application",
 
 	"invalid_client":      "check client id and credential",
 	"unauthorized_client": "check client id and tenant, and that the application may use client credentials",

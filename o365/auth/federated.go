@@ -14,6 +14,7 @@ func FederatedTokenFile(path string) Credential { return &federated{path: path} 
 
 type federated struct {
 	end
+	refusal
 	path string
 }
 
@@ -22,5 +23,5 @@ func (c *federated) fetch(ctx context.Context, r request) (*oauth2.Token, error)
 	if err != nil {
 		return nil, unreadable(ctx, "federated token", err)
 	}
-	return r.postAssertion(ctx, assertion)
+	return c.post(r, assertion, func() (*oauth2.Token, error) { return r.postAssertion(ctx, assertion) })
 }

@@ -37,6 +37,7 @@ func ClientSecretCommand(argv []string) Credential {
 
 type clientSecret struct {
 	end
+	refusal
 	read func(context.Context) (string, error)
 }
 
@@ -45,7 +46,7 @@ func (c *clientSecret) fetch(ctx context.Context, r request) (*oauth2.Token, err
 	if err != nil {
 		return nil, unreadable(ctx, "client secret", err)
 	}
-	token, err := r.postSecret(ctx, secret)
+	token, err := c.post(r, secret, func() (*oauth2.Token, error) { return r.postSecret(ctx, secret) })
 	if err == nil {
 		c.note(time.Time{})
 	} else if e, ok := errors.AsType[*o365.Error](err); ok && e.Code == codeSecretExpired && c.Expires().IsZero() {
