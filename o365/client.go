@@ -42,6 +42,9 @@ type TokenSource interface {
 	// Refuse tells that the API answered 401 to this access token: the source
 	// forgets it and reads the credential again before it gets the next one.
 	Refuse(accessToken string)
+	// RefuseRoles tells that the API misses a permission in this access token:
+	// the source forgets it if the permission may have been granted since.
+	RefuseRoles(accessToken string)
 }
 
 // Options configure a Client. Tenant, APIURL and Tokens are required.
@@ -260,11 +263,15 @@ func (c *Client) do(ctx context.Context, op, method string, u *url.URL) (*http.R
 		if !failed {
 			return res, err
 		}
-		if e.Status == http.StatusUnauthorized || e.Code == codeNoPermission {
-			// A permission granted meanwhile shows only in a new token.
-			c.tokens.Refuse(token.AccessToken)
+		if e.Code == codeNoPermission { // as 401 or 403; the same token would not do better
+			c.tokens.RefuseRoles(token.AccessToken)
+			return nil, err
 		}
-		if e.Status != http.StatusUnauthorized || again {
+		if e.Status != http.StatusUnauthorized {
+			return nil, err
+		}
+		c.tokens.Refuse(token.AccessToken)
+		if again {
 			return nil, err
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,9 +37,14 @@ const (
 	minUse = 30 * time.Second
 	// fetchTimeout bounds one request for a token.
 	fetchTimeout = 60 * time.Second
-	// A refused token is replaced no sooner than spacing after it was fetched,
-	// however many callers are refused.
-	spacing = time.Second
+	// A refused token is replaced no sooner than firstSpacing after it was
+	// fetched, however many callers are refused; twice as long after each further
+	// one in a row, maxSpacing at most.
+	firstSpacing = time.Second
+	maxSpacing   = 5 * time.Minute
+	// A permission shows in a new token some minutes after it was granted, so one
+	// that was missed in a token is not looked for sooner.
+	minRolesAge = 10 * time.Minute
 	// After a failure the login service is left alone for firstPause, twice as
 	// long after each further one, maxPause at most: many callers share a Source,
 	// and Entra locks out applications that hammer it.
@@ -74,6 +78,7 @@ type Source struct {
 	mu      sync.Mutex
 	token   *oauth2.Token // nil: none, or refused
 	fetched time.Time
+	spacing time.Duration // before the next one is fetched; 0: none was refused
 	pause   time.Duration // after the last failure; 0 after success
 	again   time.Time     // no fetch before
 	failure error         // the last one
@@ -111,7 +116,7 @@ func New(o Options) (*Source, error) {
 		request: request{
 			client:   o365.WithoutRedirects(o.HTTPClient),
 			tokenURL: o.LoginURL.JoinPath(o.Tenant, o.TokenPath).String(),
-			v2:       strings.Contains(o.TokenPath, "v2.0"),
+			v2:       o.TokenPath == TokenPathV2,
 			clientID: o.ClientID,
 			audience: o.Audience,
 		},
@@ -146,8 +151,10 @@ func (s *Source) Token(ctx context.Context) (*oauth2.Token, error) {
 		return token, nil
 	}
 	renewed, err := s.renew(ctx)
-	if err != nil && token != nil {
-		return token, nil
+	if err != nil {
+		if token, _ = s.current(); token != nil { // the old one, if it has outlived the attempt
+			return token, nil
+		}
 	}
 	return renewed, err
 }
@@ -156,7 +163,7 @@ func (s *Source) Token(ctx context.Context) (*oauth2.Token, error) {
 func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
 	s.mu.Lock()
 	paused, failure := time.Until(s.again) > 0, s.failure
-	wait := time.Until(s.fetched.Add(spacing))
+	wait := time.Until(s.fetched.Add(max(s.spacing, firstSpacing)))
 	s.mu.Unlock()
 	if paused {
 		return nil, failure
@@ -180,6 +187,9 @@ func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
 	case err == nil:
 		if token.Expiry.IsZero() {
 			token.Expiry = time.Now().Add(assumedLife)
+		}
+		if s.token != nil { // none has refused it
+			s.spacing = 0
 		}
 		s.token, s.fetched, s.pause = token, time.Now(), 0
 	case ctx.Err() == nil: // a caller that left says nothing about the service
@@ -238,7 +248,22 @@ func (s *Source) current() (token *oauth2.Token, fresh bool) {
 func (s *Source) Refuse(accessToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.token != nil && s.token.AccessToken == accessToken {
+	if s.token == nil || s.token.AccessToken != accessToken {
+		return
+	}
+	s.token = nil
+	if time.Since(s.fetched) > maxSpacing { // it has been good
+		s.spacing = 0
+	}
+	s.spacing = min(max(2*s.spacing, firstSpacing), maxSpacing)
+}
+
+// RefuseRoles forgets a token in which the API misses a permission, if it is so
+// old that the permission may have been granted since.
+func (s *Source) RefuseRoles(accessToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token != nil && s.token.AccessToken == accessToken && time.Since(s.fetched) >= minRolesAge {
 		s.token = nil
 	}
 }

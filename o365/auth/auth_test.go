@@ -336,22 +336,70 @@ func TestAHangingLoginServiceIsLeft(t *testing.T) {
 	})
 }
 
-// Refused tokens are replaced at once, but never faster than one a second.
+// A refused token is replaced at once, and each further one in a row more slowly.
 func TestRefusedTokensAreReplacedSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issued := 0
 		s := source(t, numbered(&issued))
 		wantToken(t, s, "token-1")
-		time.Sleep(time.Minute)
-		begin := time.Now()
-		for n := range 10 {
-			s.Refuse(fmt.Sprint("token-", n+1))
-			wantToken(t, s, fmt.Sprint("token-", n+2))
+		refuse := func(want ...time.Duration) {
+			t.Helper()
+			for i, wait := range want {
+				begin := time.Now()
+				s.Refuse(fmt.Sprint("token-", issued))
+				wantToken(t, s, fmt.Sprint("token-", issued+1))
+				if took := time.Since(begin).Round(time.Millisecond); took != wait {
+					t.Errorf("refusal %d took %v, want %v", i+1, took, wait)
+				}
+			}
 		}
-		if took := time.Since(begin); took != 9*time.Second {
-			t.Errorf("ten refusals took %v, want 9s", took)
+		time.Sleep(time.Minute)
+		const second = time.Second
+		refuse(0, 2*second, 4*second, 8*second, 16*second, 32*second, 64*second, 128*second, 256*second, 300*second, 300*second)
+		time.Sleep(6 * time.Minute)
+		refuse(0, 2*second)
+		time.Sleep(life) // no one has refused it
+		wantToken(t, s, fmt.Sprint("token-", issued+1))
+		refuse(second, 2*second)
+	})
+}
+
+// A permission that one content type of several lacks is looked for in new tokens now and then, not at each listing.
+func TestMissingRolesCostATokenInTenMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issued := 0
+		s := source(t, numbered(&issued))
+		for range 4 * 60 {
+			token := must(s.Token(t.Context())).AccessToken
+			s.RefuseRoles(token)
+			s.RefuseRoles("another token")
+			time.Sleep(time.Minute)
+		}
+		if want := 22; issued != want { // at each first listing after ten minutes
+			t.Errorf("%d tokens in four hours, want %d", issued, want)
 		}
 	})
+}
+
+// A token that ended while a new one was waited for is not handed out.
+func TestTheOldTokenDoesNotOutliveAnAttempt(t *testing.T) {
+	for left, good := range map[time.Duration]bool{80 * time.Second: false, 2 * time.Minute: true} { // after a minute 30 s must be left
+		synctest.Test(t, func(t *testing.T) {
+			hangs := false
+			s := source(t, func(w http.ResponseWriter, r *http.Request) {
+				if hangs {
+					<-r.Context().Done()
+				}
+				issue(w, "token")
+			})
+			wantToken(t, s, "token")
+			hangs = true
+			time.Sleep(life - left)
+			if token, err := s.Token(t.Context()); (err == nil) != good {
+				t.Errorf("with %v left: got %v, %v", left, token, err)
+			}
+		})
+	}
 }
 
 func TestFailuresAreRepeatedSlowly(t *testing.T) {
