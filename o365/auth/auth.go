@@ -141,7 +141,7 @@ func (s *Source) Token(ctx context.Context) (*oauth2.Token, error) {
 		select {
 		case s.renewing <- struct{}{}:
 		case <-ctx.Done():
-			return nil, &o365.Error{Op: opToken, Err: ctx.Err()}
+			return nil, &o365.Error{Op: o365.OpToken, Err: ctx.Err()}
 		}
 	}
 	defer func() { <-s.renewing }()
@@ -174,7 +174,7 @@ func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, &o365.Error{Op: opToken, Err: ctx.Err()}
+			return nil, &o365.Error{Op: o365.OpToken, Err: ctx.Err()}
 		}
 	}
 	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)

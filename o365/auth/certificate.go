@@ -62,7 +62,7 @@ func (c *certificate) fetch(ctx context.Context, r request) (*oauth2.Token, erro
 	}
 	now := time.Now()
 	refuse := func(problem string, at time.Time, hint string) error {
-		return &o365.Error{Op: opToken, Action: o365.Reconfigure, Hint: hint,
+		return &o365.Error{Op: o365.OpToken, Action: o365.Reconfigure, Hint: hint,
 			Err: fmt.Errorf("the client certificate %s %s", problem, at.UTC().Format(time.RFC3339))}
 	}
 	switch {

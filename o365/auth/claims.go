@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net/url"
@@ -46,7 +47,7 @@ func ParseClaims(accessToken string) (Claims, bool) {
 	if jsoniter.ConfigCompatibleWithStandardLibrary.Unmarshal(payload, &doc) != nil {
 		return Claims{}, false
 	}
-	return Claims{Audience: doc.Aud, Tenant: doc.Tid, App: doc.AppID + doc.Azp, Roles: doc.Roles}, true
+	return Claims{Audience: doc.Aud, Tenant: doc.Tid, App: cmp.Or(doc.AppID, doc.Azp), Roles: doc.Roles}, true
 }
 
 // May says whether the token carries a permission.
@@ -68,11 +69,14 @@ func (e *MismatchError) Error() string {
 
 // mismatch is the error of a token that is for another tenant or cloud.
 func (c Claims) mismatch(tenant, audience string) error {
-	e := &o365.Error{Op: opToken, Action: o365.Reconfigure}
+	e := &o365.Error{Op: o365.OpToken, Action: o365.Reconfigure}
 	switch {
 	case c.Tenant != "" && o365.IsGUID(tenant) && !strings.EqualFold(c.Tenant, tenant):
 		e.Err = &MismatchError{OfTenant: true, Have: c.Tenant, Want: tenant}
-		e.Hint = "set tenant_id to " + c.Tenant + ", or take a credential of the other tenant"
+		e.Hint = "check tenant and credential"
+		if o365.IsGUID(c.Tenant) { // else it is whatever the token says
+			e.Hint = "set tenant_id to " + c.Tenant + ", or take a credential of the other tenant"
+		}
 	case !sameHost(c.Audience, audience):
 		e.Err = &MismatchError{Have: c.Audience, Want: audience}
 		e.Hint = "check cloud and audience"

@@ -31,6 +31,8 @@ func TestTokensForAnotherTenantOrCloud(t *testing.T) {
 		{"claims of other types", token(`{"aud":["https://graph.microsoft.com"],"tid":1}`), ""},
 		{"another tenant", token(`{"aud":"https://manage.office.com","tid":"` + other + `"}`),
 			"the token is for tenant " + other + ", not for " + tenant + " (set tenant_id to " + other + ", or take a credential of the other tenant)"},
+		{"no tenant's name", token(`{"aud":"https://manage.office.com","tid":"a\nb"}`),
+			"the token is for tenant a b, not for " + tenant + " (check tenant and credential)"},
 		{"another cloud", token(`{"aud":"https://manage.office365.us","tid":"` + tenant + `"}`),
 			"the token is for https://manage.office365.us, not for https://manage.office.com (set cloud to gcc_high, or check audience)"},
 		{"another service", token(`{"aud":"https://graph.microsoft.com","tid":"` + tenant + `"}`),

@@ -166,7 +166,7 @@ func readAll(r io.Reader, most int64) ([]byte, error) {
 // unreadable is the error of a credential that could not be read, or that is
 // not fit to be sent.
 func unreadable(ctx context.Context, what string, err error) error {
-	e := &o365.Error{Op: opToken, Err: fmt.Errorf("read the %s: %w", what, err)}
+	e := &o365.Error{Op: o365.OpToken, Err: fmt.Errorf("read the %s: %w", what, err)}
 	if ctx.Err() == nil {
 		e.Action = o365.Reconfigure
 	}

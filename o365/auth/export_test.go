@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -12,6 +13,20 @@ func ArcIdentity(folder string, environment func(string) string) (Credential, er
 		c.(*managed).arcKeys = folder
 	}
 	return c, err
+}
+
+// EndpointWithArcAgent is where ManagedIdentity asks on a machine with that file for Azure Arc's agent.
+func EndpointWithArcAgent(agent string, environment func(string) string) (string, error) {
+	c, err := managedIdentity(SystemIdentity, environment, agent)
+	if err != nil {
+		return "", err
+	}
+	return c.(*managed).endpoint.String() + "?" + c.(*managed).query.Encode(), nil
+}
+
+// Proxied says whether requests for a managed identity may go by a proxy.
+func Proxied(c Credential) bool {
+	return c.(*managed).client.Transport.(*http.Transport).Proxy != nil
 }
 
 // RunForSecret runs a command, for so long at most.

@@ -29,9 +29,19 @@ const SystemIdentity = "system"
 // It is a variable for the linker alone, so that tests need no root.
 var arcKeys = "/var/opt/azcmagent/tokens"
 
+// arcAgent is there where Azure Arc's agent is, which tells services by their
+// environment, and nobody else, where its endpoint is. Azure's own libraries
+// look for it, too: https://github.com/AzureAD/microsoft-authentication-library-for-go
+// apps/managedidentity
 const (
-	maxArcKey         = 4 << 10 // bytes, as the documentation has it
-	maxIdentityAnswer = 1 << 20 // bytes
+	arcAgent    = "/opt/azcmagent/bin/himds"
+	arcEndpoint = "http://127.0.0.1:40342/metadata/identity/oauth2/token"
+)
+
+const (
+	maxIdentityHeader = 64 << 10 // bytes
+	maxArcKey         = 4 << 10  // bytes, as the documentation has it
+	maxIdentityAnswer = 1 << 20  // bytes
 	// identityTimeout bounds the wait for an endpoint that is on this machine, or is not there at all.
 	identityTimeout = 10 * time.Second
 )
@@ -43,16 +53,22 @@ const (
 //   - IDENTITY_ENDPOINT and IDENTITY_HEADER: App Service, Functions, Container Apps
 //     https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
 //   - IDENTITY_ENDPOINT and IMDS_ENDPOINT: Azure Arc (see arcKeys), which has no identities made by users
+//   - none of these, but the agent of Azure Arc installed: its usual endpoint
 //   - none of these: a virtual machine
 //     https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
 //     AZURE_POD_IDENTITY_AUTHORITY_HOST, as Azure's own libraries have it, moves that endpoint
 func ManagedIdentity(identity string, environment func(string) string) (Credential, error) {
+	return managedIdentity(identity, environment, arcAgent)
+}
+
+func managedIdentity(identity string, environment func(string) string, arcAgent string) (Credential, error) {
 	m := &managed{
 		client: o365.WithoutRedirects(&http.Client{Transport: &http.Transport{
 			// Without a proxy: the endpoint is on this machine, or next to it.
-			DialContext:           (&net.Dialer{Timeout: identityTimeout}).DialContext,
-			ResponseHeaderTimeout: identityTimeout,
-			DisableKeepAlives:     true, // once an hour
+			DialContext:            (&net.Dialer{Timeout: identityTimeout}).DialContext,
+			ResponseHeaderTimeout:  identityTimeout,
+			MaxResponseHeaderBytes: maxIdentityHeader,
+			DisableKeepAlives:      true, // once an hour
 		}}),
 		query:  url.Values{},
 		header: http.Header{"Metadata": {"true"}},
@@ -61,13 +77,17 @@ func ManagedIdentity(identity string, environment func(string) string) (Credenti
 		m.query.Set("client_id", identity)
 	}
 	endpoint, header := environment("IDENTITY_ENDPOINT"), environment("IDENTITY_HEADER")
+	isArc := endpoint != "" && environment("IMDS_ENDPOINT") != ""
+	if _, err := os.Stat(arcAgent); err == nil && endpoint == "" && environment("AZURE_POD_IDENTITY_AUTHORITY_HOST") == "" {
+		endpoint, isArc = arcEndpoint, true
+	}
 	version := "2018-02-01"
 	switch {
 	case endpoint != "" && header != "":
 		version = "2019-08-01"
 		m.header = http.Header{"X-Identity-Header": {header}}
 		m.confidential = header
-	case endpoint != "" && environment("IMDS_ENDPOINT") != "":
+	case isArc:
 		version = "2020-06-01"
 		m.arcKeys = arcKeys
 		if identity != SystemIdentity {
@@ -111,7 +131,7 @@ func (m *managed) fetch(ctx context.Context, r request) (*oauth2.Token, error) {
 		header := m.header.Clone()
 		key, keyErr := answer.arcKey(m.arcKeys)
 		if keyErr != nil {
-			return nil, &o365.Error{Op: opToken, Action: o365.Reconfigure, Err: keyErr, Hint: "Fluent Bit's user must be in the group himds"}
+			return nil, &o365.Error{Op: o365.OpToken, Action: o365.Reconfigure, Err: keyErr, Hint: "Fluent Bit's user must be in the group himds"}
 		}
 		header.Set("Authorization", "Basic "+key)
 		answer, err = m.get(ctx, &u, header, key)
@@ -133,12 +153,12 @@ type identityAnswer struct {
 func (m *managed) get(ctx context.Context, u *url.URL, header http.Header, confidential string) (*identityAnswer, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return nil, &o365.Error{Op: opToken, Err: errors.New("the endpoint makes no request")}
+		return nil, &o365.Error{Op: o365.OpToken, Err: errors.New("the endpoint makes no request")}
 	}
 	request.Header = header
 	response, err := m.client.Do(request)
 	if err != nil {
-		e := &o365.Error{Op: opToken, Err: err, Hint: "no managed identity here? only what runs in Azure, or in Azure Arc, has one"}
+		e := &o365.Error{Op: o365.OpToken, Err: err, Hint: "no managed identity here? only what runs in Azure, or in Azure Arc, has one"}
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			e.Err = u.Err
 		}
@@ -147,7 +167,7 @@ func (m *managed) get(ctx context.Context, u *url.URL, header http.Header, confi
 	defer response.Body.Close()
 	body, err := readAll(response.Body, maxIdentityAnswer)
 	if err != nil {
-		return nil, &o365.Error{Op: opToken, Err: fmt.Errorf("read the answer: %w", err)}
+		return nil, &o365.Error{Op: o365.OpToken, Err: fmt.Errorf("read the answer: %w", err)}
 	}
 	return &identityAnswer{response.StatusCode, response.Header, body, confidential}, nil
 }
@@ -201,7 +221,7 @@ func (a *identityAnswer) token() (*oauth2.Token, error) {
 		}
 		return token, nil
 	}
-	e := &o365.Error{Op: opToken, Status: a.status, RetryAfter: o365.RetryAfter(a.header)}
+	e := &o365.Error{Op: o365.OpToken, Status: a.status, RetryAfter: o365.RetryAfter(a.header)}
 	code, _ := doc.Error.(string)
 	e.Code, e.Message = hide(code, a.hidden), hide(cmp.Or(doc.ErrorDescription, doc.Message), a.hidden)
 	switch s := a.status; {

@@ -39,6 +39,34 @@ func TestEndpointsOfManagedIdentities(t *testing.T) {
 	}
 }
 
+// Fluent Bit started by systemd has none of the agent's variables.
+func TestArcIsFoundByItsAgent(t *testing.T) {
+	const arc, vm = "http://127.0.0.1:40342/metadata/identity/oauth2/token?api-version=2020-06-01", "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01"
+	agent := write(t, nil)
+	for _, tc := range []struct {
+		name, agent string
+		environment func(string) string
+		want        string
+	}{
+		{"agent", agent, environment(), arc},
+		{"no agent", agent + ".none", environment(), vm},
+		{"agent, and variables", agent, environment("IDENTITY_ENDPOINT", "http://localhost:1/", "IMDS_ENDPOINT", "http://localhost:1"), "http://localhost:1/?api-version=2020-06-01"},
+		{"agent, and the endpoint moved", agent, environment("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1"),
+			"http://127.0.0.1:1/metadata/identity/oauth2/token?api-version=2018-02-01"},
+	} {
+		if got, err := auth.EndpointWithArcAgent(tc.agent, tc.environment); got != tc.want || err != nil {
+			t.Errorf("%s: got %s, %v, want %s", tc.name, got, err, tc.want)
+		}
+	}
+}
+
+// A proxy of the environment would be given the machine's token.
+func TestManagedIdentitiesPassNoProxy(t *testing.T) {
+	if auth.Proxied(must(auth.ManagedIdentity("system", environment()))) {
+		t.Error("by proxy")
+	}
+}
+
 func TestAnswersOfManagedIdentities(t *testing.T) {
 	on := time.Now().Add(2 * time.Hour).Unix()
 	for _, tc := range []struct {
@@ -61,10 +89,14 @@ func TestAnswersOfManagedIdentities(t *testing.T) {
 		{"too many requests", 429, "", o365.Throttle, 0, "429"},
 		{"broken", 500, "<html>", o365.Retry, 0, "500"},
 		{"a redirect", 302, "", o365.Reconfigure, 0, "302"},
+		{"an endless header", 200, "header", o365.Retry, 0, "server response headers exceeded 65536 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Location", "http://192.0.2.1/")
+				if tc.answer == "header" {
+					w.Header().Set("X", strings.Repeat("x", 70<<10))
+				}
 				w.WriteHeader(tc.status)
 				fmt.Fprint(w, tc.answer)
 			}))

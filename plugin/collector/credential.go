@@ -57,20 +57,23 @@ func (c *Collector) watchCredential(ctx context.Context) {
 }
 
 func expiryReason(end, now time.Time) string {
-	const remedy = "put a new one in its place, no restart is needed for files and commands"
+	const remedy = "put a new one in its place; files and commands need no restart, a client_secret in the configuration does"
 	if left := end.Sub(now); left > 0 {
 		return fmt.Sprintf("the credential expires in %s, at %s: %s", roughly(left), end.UTC().Format(time.RFC3339), remedy)
 	}
 	return "the credential has expired: " + remedy
 }
 
-// roughly is a time in days or, where that is little, in hours.
+// roughly is a time in days or, where that is little, in hours or minutes.
 func roughly(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= 2*day {
 		return fmt.Sprintf("%d days", d/day)
 	}
-	return fmt.Sprintf("%d hours", d/time.Hour)
+	if d >= 2*time.Hour {
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	}
+	return fmt.Sprintf("%d minutes", max(d/time.Minute, 1))
 }
 
 // permission says once that tokens lack the permission to read, and once that they have it. It may be granted at any time.

@@ -56,6 +56,8 @@ func TestWhatIsSaidOfAnExpiry(t *testing.T) {
 	for left, want := range map[time.Duration]string{
 		29*24*time.Hour + time.Hour: "the credential expires in 29 days, at 2026-06-01T00:00:00Z: put a new one",
 		30 * time.Hour:              "the credential expires in 30 hours, at 2026-06-01T00:00:00Z: put a new one",
+		100 * time.Minute:           "the credential expires in 100 minutes, at",
+		time.Second:                 "the credential expires in 1 minutes, at",
 		0:                           "the credential has expired: put a new one",
 	} {
 		if got := expiryReason(end, end.Add(-left)); !strings.HasPrefix(got, want) {

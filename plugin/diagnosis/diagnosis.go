@@ -35,7 +35,7 @@ const (
 	LoginHost     Kind = "login_host"     // something else answers than the login service
 	APIHost       Kind = "api_host"       // something else answers than the API
 	Tenant        Kind = "tenant"         // there is no such tenant, or it is not the token's
-	Client        Kind = "client"         // the application is not in the tenant, or disabled
+	Client        Kind = "client"         // the application, or the API's, is not in the tenant, or disabled
 	Secret        Kind = "secret"         // the client secret is wrong
 	SecretExpired Kind = "secret_expired" // the client secret was right once
 	Certificate   Kind = "certificate"    // the certificate or its assertion is refused
@@ -91,10 +91,13 @@ func Of(err error) Cause {
 	}
 	cause := Cause{kindOf(e), Text(e), e.Hint}
 	if m, ok := errors.AsType[*auth.MismatchError](err); ok {
-		cause.Kind, cause.What = Cloud, m.Error()
+		cause.Kind, cause.What = Cloud, line(m)
 		if m.OfTenant {
 			cause.Kind = Tenant
 		}
+	}
+	if cause.Kind == Certificate && errors.Is(err, auth.ErrFederatedToken) {
+		cause.Kind = Credential
 	}
 	if what, do, ok := strings.Cut(e.Hint, ": "); ok && !strings.Contains(what, "(") {
 		cause.What, cause.Do = what, do
@@ -119,8 +122,9 @@ func Text(err error) string {
 var codes = map[string]Kind{
 	"AADSTS90002": Tenant, "AADSTS900023": Tenant, "AADSTS50059": Tenant,
 	"AADSTS700016": Client, "AADSTS7000112": Client, "AADSTS7000229": Client, "unauthorized_client": Client, "AADSTS53003": Client,
+	"AADSTS500014": Client, "AADSTS650052": Client, "AADSTS700038": Client,
 	"AADSTS7000215": Secret, "AADSTS7000216": Secret, "AADSTS7000222": SecretExpired,
-	"AADSTS700027": Certificate, "AADSTS700024": Certificate,
+	"AADSTS700027": Certificate, "AADSTS700024": Certificate, "AADSTS700021": Certificate, "AADSTS50012": Certificate,
 	"AADSTS500011": Cloud, "AADSTS1002012": Cloud, "invalid_resource": Cloud, "invalid_scope": Cloud, "AADSTS900382": Cloud,
 
 	"AF10001": Consent, "AF20010": Tenant, "AF20013": Tenant, "AF20020": Config, "AF20002": Config,

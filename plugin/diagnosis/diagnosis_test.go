@@ -27,6 +27,19 @@ func TestCauseOfAnswers(t *testing.T) {
 	login := func(number int) tenant.Effect {
 		return tenant.LoginError(http.StatusUnauthorized, "invalid_client", number, "Sorry.")
 	}
+	t.Run("federated token", func(t *testing.T) { // the codes are those of certificates
+		file := filepath.Join(t.TempDir(), "token")
+		if err := os.WriteFile(file, []byte("token"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, number := range []int{700024, 700027, 700211, 700212, 700213} {
+			tn := tenant.New(tenant.Config{})
+			tn.Inject(tenant.Fault{Operation: tenant.Token}, login(number))
+			if got := diagnosis.Of(subscriptions(t, tn, auth.FederatedTokenFile(file))); got.Kind != diagnosis.Credential {
+				t.Errorf("%d: got %+v", number, got)
+			}
+		}
+	})
 	api := func(code string) tenant.Effect { return tenant.AnswerError(http.StatusBadRequest, code, "Sorry.") }
 	for _, c := range []struct {
 		name      string
@@ -41,6 +54,11 @@ func TestCauseOfAnswers(t *testing.T) {
 		{"wrong secret", tenant.Token, login(7000215), diagnosis.Secret, "the client secret is wrong", "give the secret's value, not its ID"},
 		{"expired secret", tenant.Token, login(7000222), diagnosis.SecretExpired, "the client secret has expired", "create a new one"},
 		{"assertion", tenant.Token, login(700027), diagnosis.Certificate, "the client assertion is not accepted", "certificate"},
+		{"assertion of another application", tenant.Token, login(700021), diagnosis.Certificate, "names another application", "check client id"},
+		{"assertion for another audience", tenant.Token, login(50012), diagnosis.Certificate, "for another audience", "token_path"},
+		{"API disabled", tenant.Token, login(500014), diagnosis.Client, "the service principal of the API is disabled", "enable Office 365 Management APIs"},
+		{"API missing", tenant.Token, login(650052), diagnosis.Client, "the tenant does not have the API", "licence"},
+		{"taken for a loop", tenant.Token, login(50196), diagnosis.Throttled, "for a loop", "wait"},
 		{"unknown number", tenant.Token, login(50000), diagnosis.Credential, "AADSTS50000", "check client id and credential"},
 		{"audience", tenant.Token, login(500011), diagnosis.Cloud, "the tenant does not know the audience", "check cloud and audience"},
 		{"login service down", tenant.Token, tenant.HTMLPage(http.StatusBadGateway), diagnosis.Service, "HTTP 502", "Microsoft's side"},
