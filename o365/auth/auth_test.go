@@ -498,7 +498,7 @@ func TestASecretFileIsARegularFile(t *testing.T) {
 		}()
 		select {
 		case err := <-read:
-			if err == nil || !strings.Contains(err.Error(), path+" is no regular file") {
+			if err == nil || !strings.Contains(err.Error(), path+": it is no regular file") {
 				t.Errorf("%s: got %v", path, err)
 			}
 		case <-time.After(10 * time.Second):

@@ -150,7 +150,7 @@ func readFile(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.New("it is no regular file")}
 	}
 	return readAll(f, most)
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"crypto/rsa"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,6 +40,15 @@ var rotations = map[string]func(*trial) rotation{
 	},
 	"certificate, PKCS12": func(x *trial) rotation {
 		return certificateRotation(x, keys{"client_certificate_password": "pass word"}, func(p certificate.Pair) []byte { return p.PKCS12(x, "pass word") })
+	},
+	"certificate, PKCS12, another password": func(x *trial) rotation {
+		passwords := 0
+		return certificateRotation(x, keys{"client_certificate_password_file": filepath.Join(x.dir, "password")}, func(p certificate.Pair) []byte {
+			passwords++
+			password := fmt.Sprint("pass word ", passwords)
+			x.write("password", []byte(password+"\n"))
+			return p.PKCS12(x, password)
+		})
 	},
 	"federated token": func(x *trial) rotation {
 		const issuer, subject = "https://oidc.contoso.example", "system:serviceaccount:logging:fluent-bit"
