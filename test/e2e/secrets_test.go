@@ -129,7 +129,7 @@ func (x *trial) printsNothingConfidential() {
 	if len(seen) < 2 {
 		x.Errorf("only %d secrets and tokens have been seen", len(seen))
 	}
-	confidential := append(seen, "pass word")
+	confidential := append([]string{"pass word"}, seen...)
 	for _, c := range seen {
 		if parts := strings.Split(c, "."); len(parts) == 3 { // the header says nothing, and is the same in all
 			confidential = append(confidential, parts[1:]...)
