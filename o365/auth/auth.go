@@ -163,7 +163,7 @@ func (s *Source) Token(ctx context.Context) (*oauth2.Token, error) {
 func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
 	s.mu.Lock()
 	paused, failure := time.Until(s.again) > 0, s.failure
-	wait := time.Until(s.fetched.Add(max(s.spacing, firstSpacing)))
+	wait := time.Until(s.fetched.Add(firstSpacing))
 	s.mu.Unlock()
 	if paused {
 		return nil, failure
@@ -244,17 +244,22 @@ func (s *Source) current() (token *oauth2.Token, fresh bool) {
 }
 
 // Refuse forgets a token that the API refused, so that the next Token reads the
-// credential again and fetches a new one.
+// credential again and fetches a new one. One that has just been fetched stays:
+// another would fare no better, and it may serve other calls.
 func (s *Source) Refuse(accessToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.token == nil || s.token.AccessToken != accessToken {
 		return
 	}
-	s.token = nil
-	if time.Since(s.fetched) > maxSpacing { // it has been good
+	age := time.Since(s.fetched)
+	if age > maxSpacing { // it has been good
 		s.spacing = 0
 	}
+	if age < s.spacing {
+		return
+	}
+	s.token = nil
 	s.spacing = min(max(2*s.spacing, firstSpacing), maxSpacing)
 }
 

@@ -144,8 +144,11 @@ func TestCommandsEndWithTheirGroup(t *testing.T) {
 
 func TestSecretCommandIsRunForEachToken(t *testing.T) {
 	path := write(t, []byte("old"))
-	s := source(t, func(w http.ResponseWriter, r *http.Request) { issue(w, "for "+r.PostFormValue("client_secret")) },
-		func(o *auth.Options) { o.Credential = auth.ClientSecretCommand([]string{"cat", path}) })
+	byCommand := func() *auth.Source {
+		return source(t, func(w http.ResponseWriter, r *http.Request) { issue(w, "for "+r.PostFormValue("client_secret")) },
+			func(o *auth.Options) { o.Credential = auth.ClientSecretCommand([]string{"cat", path}) })
+	}
+	s := byCommand()
 	wantToken(t, s, "for old")
 	if err := os.WriteFile(path, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
@@ -156,8 +159,7 @@ func TestSecretCommandIsRunForEachToken(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	s.Refuse("for new")
-	_, err := s.Token(t.Context())
+	_, err := byCommand().Token(t.Context())
 	if e := typed(t, err); e.Action != o365.Reconfigure || !strings.HasPrefix(e.Error(), "get token: read the client secret: cat: exit status 1: ") {
 		t.Errorf("got %v", err)
 	}
