@@ -48,7 +48,7 @@ func ofTenant(cause diagnosis.Cause, err error) bool {
 }
 
 // ofAll says whether it fails alike for all tenants.
-func ofAll(cause diagnosis.Cause, _ error) bool { return cause.OfInstance() }
+func ofAll(cause diagnosis.Cause, err error) bool { return cause.OfInstance(err) }
 
 // report takes note of a failure, and says whether it is the first.
 func (t *trouble) report(err error, remedy string) (first bool) {

@@ -3,8 +3,10 @@ package collector_test
 import (
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,6 +74,56 @@ func TestSharedCauseIsToldOnce(t *testing.T) {
 			t.Errorf("not over once:\n%s", w.log.String())
 		}
 	})
+}
+
+// What befalls all tenants alike is told once for all of them, and names none; so is that it is over.
+func TestCauseOfAllTenantsIsToldOnce(t *testing.T) {
+	for kind, err := range map[string]error{
+		"dns":     &net.DNSError{Name: "login.example.com", Err: "server misbehaving"},
+		"connect": &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			inWorldOf(t, 20, func(w *world, _ []*tenant.Tenant) {
+				network := &failing{RoundTripper: w.transport}
+				w.transport = network
+				network.err.Store(&err)
+				c := w.open()
+				c.Start()
+				w.host(c, 50*time.Second)
+				if n := w.count("level=ERROR"); n != 1 || w.count("access to the API failed: ", "cause="+kind) != 1 || w.count("level=ERROR", "tenant=") != 0 {
+					t.Errorf("%d errors:\n%s", n, lastLines(w.log.String(), 30))
+				}
+				network.err.Store(nil)
+				w.host(c, 20*time.Minute)
+				w.stop(c)
+				if w.count("works again") != 1 || w.count("works again", "tenant=") != 0 {
+					t.Errorf("not over once:\n%s", lastLines(w.log.String(), 30))
+				}
+			})
+		})
+	}
+}
+
+// What the login service says of one tenant is told of that one, known or unknown, and hides nothing of another.
+func TestCauseOfOneTenantIsToldOfThatTenant(t *testing.T) {
+	for kind, number := range map[string]int{"client": 700016, "credential": 50000} {
+		t.Run(kind, func(t *testing.T) {
+			inWorldOf(t, 4, func(w *world, tenants []*tenant.Tenant) {
+				for _, tn := range tenants[1:3] {
+					tn.Inject(tenant.Fault{Operation: tenant.Token}, tenant.LoginError(http.StatusUnauthorized, "invalid_client", number, "Sorry."))
+				}
+				w.run(50 * time.Second)
+				for _, id := range []string{tenantID(1), tenantID(2)} {
+					if w.count("level=ERROR", "access to the API failed: ", "cause="+kind, "tenant="+id) != 1 {
+						t.Errorf("not told once of %s", id)
+					}
+				}
+				if n := w.count("level=ERROR"); n != 2 {
+					t.Errorf("%d errors:\n%s", n, lastLines(w.log.String(), 30))
+				}
+			})
+		})
+	}
 }
 
 // What befalls one content type is told of that one.

@@ -25,7 +25,8 @@ type Kind string
 const (
 	Config        Kind = "config"         // the configuration can't be used
 	DNS           Kind = "dns"            // a name can't be resolved
-	Connect       Kind = "connect"        // a host can't be reached, or says nothing
+	Connect       Kind = "connect"        // a host can't be reached
+	NoAnswer      Kind = "no_answer"      // a host says nothing, or not all of it
 	Proxy         Kind = "proxy"          // the proxy can't be reached, or refuses
 	ProxyAuth     Kind = "proxy_auth"     // the proxy wants other credentials
 	TLSAuthority  Kind = "tls_authority"  // a certificate of an unknown authority: an inspecting proxy
@@ -62,17 +63,21 @@ type Cause struct {
 // Shared says that the cause is none of one content type: all calls fail for it, or will.
 func (c Cause) Shared() bool {
 	switch c.Kind {
-	case DNS, Proxy, ProxyAuth, TLSAuthority, TLSExpired, TLSName, TLS, LoginHost, Tenant, Client, Secret, SecretExpired, Certificate, Credential, Cloud:
+	case DNS, Connect, Proxy, ProxyAuth, TLSAuthority, TLSExpired, TLSName, TLS, LoginHost, Tenant, Client, Secret, SecretExpired, Certificate, Credential, Cloud:
 		return true
 	}
 	return false
 }
 
-// OfInstance says that the cause is none of one tenant either: it is of what all tenants of an instance have in common.
-func (c Cause) OfInstance() bool {
+// OfInstance says that the cause of this error is none of one tenant either: it is of what all tenants of an instance have in common. A
+// credential that can't be had is; why one was refused that is known to nobody here may be the tenant's.
+func (c Cause) OfInstance(err error) bool {
 	switch c.Kind {
 	case Tenant, Client, Cloud:
 		return false
+	case Credential:
+		e, ok := errors.AsType[*o365.Error](err)
+		return !ok || e.Status == 0
 	}
 	return c.Shared()
 }
@@ -188,9 +193,9 @@ func ofNetwork(err error) (Cause, bool) {
 		return Cause{Connect, fmt.Sprintf("no connection to %s: %s", to, line(op.Err)),
 			"check host and port, and the firewall: outgoing connections to port 443 of the login and API hosts, or of the proxy, must be allowed"}, true
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), isTimeout(err):
-		return Cause{Connect, "no answer in time: " + line(err), "look for a firewall or proxy that swallows the traffic; raise http_timeout if the way is slow"}, true
+		return Cause{NoAnswer, "no answer in time: " + line(err), "look for a firewall or proxy that swallows the traffic; raise http_timeout if the way is slow"}, true
 	case isOp:
-		return Cause{Connect, "the connection broke: " + line(op), "look for a firewall or proxy on the way that ends connections"}, true
+		return Cause{NoAnswer, "the connection broke: " + line(op), "look for a firewall or proxy on the way that ends connections"}, true
 	}
 	return Cause{}, false
 }

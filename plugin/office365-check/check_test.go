@@ -467,7 +467,7 @@ func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	silent := onLoopback(t, faulty(tenant.Fault{Operation: tenant.Discover}, tenant.Hang())).args()
 	out, status := execute(t, nil, append(silent, "--timeout", "1s", "--json")...)
-	if f := parse(t, out); status != 2 || f.Cause != "connect" {
+	if f := parse(t, out); status != 2 || f.Cause != "no_answer" {
 		t.Errorf("exit status %d\n%s", status, out)
 	}
 

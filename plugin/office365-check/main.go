@@ -61,7 +61,7 @@ func exitStatus(kind diagnosis.Kind) int {
 		return exitOK
 	case diagnosis.Config:
 		return exitConfig
-	case diagnosis.DNS, diagnosis.Connect, diagnosis.Proxy, diagnosis.ProxyAuth, diagnosis.TLSAuthority, diagnosis.TLSExpired, diagnosis.TLSName,
+	case diagnosis.DNS, diagnosis.Connect, diagnosis.NoAnswer, diagnosis.Proxy, diagnosis.ProxyAuth, diagnosis.TLSAuthority, diagnosis.TLSExpired, diagnosis.TLSName,
 		diagnosis.TLS, diagnosis.LoginHost, diagnosis.APIHost:
 		return exitNetwork
 	case diagnosis.Tenant, diagnosis.Client, diagnosis.Secret, diagnosis.SecretExpired, diagnosis.Certificate, diagnosis.Credential, diagnosis.Cloud:

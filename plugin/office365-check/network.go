@@ -72,7 +72,7 @@ var levels = []struct {
 }{
 	{stepDNS, []diagnosis.Kind{diagnosis.DNS}},
 	{stepProxy, []diagnosis.Kind{diagnosis.Proxy, diagnosis.ProxyAuth}},
-	{stepConnect, []diagnosis.Kind{diagnosis.Connect}},
+	{stepConnect, []diagnosis.Kind{diagnosis.Connect, diagnosis.NoAnswer}},
 	{stepTLS, []diagnosis.Kind{diagnosis.TLSAuthority, diagnosis.TLSExpired, diagnosis.TLSName, diagnosis.TLS}},
 }
 
