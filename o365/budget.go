@@ -2,6 +2,7 @@ package o365
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -83,23 +84,42 @@ func (b *budget) pace(limit rate.Limit) {
 	b.limiter.SetBurst(burst)
 }
 
-// wait blocks until a call may be made.
+// A BudgetError is why a call was not made: the budget allows none before the
+// caller's context ends.
+type BudgetError struct{ err error }
+
+func (e *BudgetError) Error() string { return e.err.Error() }
+
+// Unwrap returns the context's error.
+func (e *BudgetError) Unwrap() error { return e.err }
+
+// wait blocks until a call may be made; not at all if that is after ctx ends.
+// Its error is a *BudgetError.
 func (b *budget) wait(ctx context.Context) error {
 	b.ease()
 	if err := b.limiter.Wait(ctx); err != nil {
-		return err
+		if ctx.Err() == nil { // the limiter does not begin to wait for what comes too late
+			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+		}
+		return &BudgetError{err}
 	}
 	for {
 		left := b.held()
 		if left <= 0 {
-			return ctx.Err()
+			if err := ctx.Err(); err != nil {
+				return &BudgetError{err}
+			}
+			return nil
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < left {
+			return &BudgetError{fmt.Errorf("%w: calls are held back for %s", context.DeadlineExceeded, left.Round(time.Second))}
 		}
 		timer := time.NewTimer(left)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return &BudgetError{ctx.Err()}
 		}
 	}
 }

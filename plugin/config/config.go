@@ -190,7 +190,7 @@ func (r *reader) endpoints(c *Config) {
 	cloud, ok := o365.LookupCloud(strings.ToLower(name))
 	if !ok {
 		r.fail("cloud", name, "is not known", "one of "+strings.Join(o365.CloudNames(), ", "))
-		return
+		cloud, _ = o365.LookupCloud(DefaultCloud) // to read on: who asked for no key could not tell that it is one
 	}
 	c.Cloud = cloud
 	c.Login = r.endpoint("authentication_endpoint", cloud.LoginURL, c.AllowInsecure)

@@ -88,6 +88,9 @@ func Of(err error) Cause {
 	if errors.Is(err, context.Canceled) {
 		return Cause{Interrupted, "interrupted", ""}
 	}
+	if _, ok := errors.AsType[*o365.BudgetError](err); ok {
+		return Cause{Throttled, "the API has asked for fewer calls, or rate_limit allows no more, and there was no time to wait", remedies[Throttled]}
+	}
 	if cause, ok := ofNetwork(err); ok {
 		return cause
 	}

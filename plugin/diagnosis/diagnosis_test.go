@@ -152,6 +152,7 @@ func TestCauseOfTheNetwork(t *testing.T) {
 		"TLS":             {errors.New("remote error: tls: handshake failure"), diagnosis.TLS, "handshake failure", "breaks TLS"},
 		"foreign host": {&o365.Error{Op: "list content", Action: o365.Reconfigure, Err: errors.New("the API refers to another host"),
 			Hint: "the token is sent to the configured API host only: check cloud"}, diagnosis.APIHost, "the configured API host only", "check cloud"},
+		"no budget":     {&o365.Error{Op: "list content", Err: fmt.Errorf("wait for the request budget: %w", noBudget(t))}, diagnosis.Throttled, "asked for fewer calls", "wait"},
 		"interrupted":   {&o365.Error{Op: "list content", Err: context.Canceled}, diagnosis.Interrupted, "interrupted", ""},
 		"anything else": {errors.New("a\nb"), diagnosis.Other, "a b", ""},
 	} {
@@ -160,6 +161,29 @@ func TestCauseOfTheNetwork(t *testing.T) {
 			want(t, diagnosis.Of(c.err), c.kind, c.what, c.do)
 		})
 	}
+}
+
+// noBudget is the error of a call that would have to wait longer than it may.
+func noBudget(t *testing.T) error {
+	t.Helper()
+	tokens, err := auth.New(auth.Options{
+		Tenant: tenant.DefaultID, ClientID: tenant.DefaultClientID, Credential: auth.ClientSecret("s"), LoginURL: &url.URL{Scheme: "https", Host: "login.example.com"},
+		Audience: tenant.DefaultAudience,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := o365.New(o365.Options{Tenant: tenant.DefaultID, APIURL: &url.URL{Scheme: "https", Host: "api.example.com"}, Tokens: tokens, RequestsPerMinute: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := client.Admit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Admit(ctx)
+	return err
 }
 
 func TestCauseOfPermissions(t *testing.T) {

@@ -260,6 +260,18 @@ func TestSetUps(t *testing.T) {
 		{"unknown tenant", func(t *testing.T) keys {
 			return with(onLoopback(t, busy()), keys{"tenant_id": "99999999-8888-4777-8666-555555555555"})
 		}, "tenant", 3, "login host", "does not know the tenant 99999999"},
+		{"login service down", func(t *testing.T) keys {
+			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.Discover}, tenant.LoginError(503, "temporarily_unavailable", 90033, "A transient error has occurred.")))
+		}, "service", 5, "login host", "Microsoft's side"},
+		{"a front door without a service", func(t *testing.T) keys {
+			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.Discover}, tenant.HTMLPage(http.StatusServiceUnavailable)))
+		}, "service", 5, "login host", "HTTP 503"},
+		{"login service busy", func(t *testing.T) keys {
+			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.Discover}, tenant.Answer(http.StatusTooManyRequests, "")))
+		}, "throttled", 5, "login host", "HTTP 429"},
+		{"login service with another word", func(t *testing.T) keys {
+			return onLoopback(t, faulty(tenant.Fault{Operation: tenant.Discover}, tenant.LoginError(400, "invalid_request", 900000, "Sorry.")))
+		}, "other", 5, "login host", "AADSTS900000"},
 		{"tenant of another cloud", func(t *testing.T) keys {
 			return onLoopback(t, busyWith(tenant.Config{CloudInstance: "microsoftonline.us"}))
 		}, "cloud", 3,
@@ -372,7 +384,6 @@ func write(t *testing.T, files map[string]string) (dir string) {
 // Each of several tenants is checked: what is wrong with one says nothing of the other.
 func TestEachTenantIsChecked(t *testing.T) {
 	t.Parallel()
-	const stranger = "99999999-8888-4777-8666-555555555555"
 	out, status := execute(t, nil, append(with(onLoopback(t, busy()), keys{"tenant_id": tenant.DefaultID + "," + stranger}).args(), "--json")...)
 	f := parse(t, out)
 	if status != 3 || f.Cause != "tenant" || len(f.Inputs) != 2 {
@@ -382,6 +393,51 @@ func TestEachTenantIsChecked(t *testing.T) {
 		if got := f.Inputs[i]; got.Tenant != want.tenant || got.Verdict != want.verdict {
 			t.Errorf("got %s for %s, want %s for %s", got.Verdict, got.Tenant, want.verdict, want.tenant)
 		}
+	}
+}
+
+// What is wrong with all tenants is found out once: a wrong secret is sent for one of them.
+func TestWhatIsWrongWithAllTenants(t *testing.T) {
+	t.Parallel()
+	tenants := []*tenant.Tenant{busy(), busyWith(tenant.Config{ID: stranger})}
+	k := with(onLoopback(t, tenant.Handler(tenants...)), keys{"tenant_id": tenant.DefaultID + "," + stranger, "client_secret": "wrong~secret"})
+	out, status := execute(t, nil, append(k.args(), "--json")...)
+	f := parse(t, out)
+	if status != 3 || f.Cause != "secret" || len(f.Inputs) != 2 || f.Inputs[1].Verdict != "skipped" || f.Inputs[1].Tenant != stranger || len(f.Inputs[1].Steps) != 1 ||
+		!strings.Contains(f.Inputs[1].Steps[0].What, "tenant "+tenant.DefaultID+" is wrong with all (secret)") {
+		t.Errorf("exit status %d:\n%s", status, out)
+	}
+	if first, second := tenants[0].Account().Calls, tenants[1].Account().Calls; first[tenant.Token] != 1 || len(second) != 0 {
+		t.Errorf("calls: %v, %v", first, second)
+	}
+}
+
+// Throttling is nothing wrong, and holds nobody up; nor does a rate_limit that is low.
+func TestThrottledListing(t *testing.T) {
+	t.Parallel()
+	tn := faulty(tenant.Fault{Operation: tenant.ListContent, ContentType: tenant.Exchange}, tenant.Throttle(http.StatusForbidden, time.Minute))
+	out, status := execute(t, nil, append(with(onLoopback(t, tn), keys{"rate_limit": "5/m"}).args(), "--timeout", "5s", "--json")...)
+	f := parse(t, out)
+	if status != 0 || f.Verdict != "warning" || f.Cause != "throttled" {
+		t.Fatalf("exit status %d:\n%s", status, out)
+	}
+	held := 0
+	for _, step := range f.Inputs[0].Steps {
+		if step.Cause == "throttled" && step.Verdict == "warning" {
+			held++
+		}
+	}
+	if calls := tn.Account().Calls[tenant.ListContent]; held < 2 || calls > 3 {
+		t.Errorf("%d content types are throttled after %d listings:\n%s", held, calls, out)
+	}
+}
+
+// A key is one even where another is wrong.
+func TestUnknownCloud(t *testing.T) {
+	t.Parallel()
+	out, status := execute(t, nil, with(onLoopback(t, busy()), keys{"cloud": "gcchigh"}).args()...)
+	if status != 1 || !strings.Contains(out, `cloud "gcchigh" is not known`) || strings.Contains(out, "there is no key") {
+		t.Errorf("exit status %d:\n%s", status, out)
 	}
 }
 
@@ -471,7 +527,30 @@ func TestNobodyAnswers(t *testing.T) {
 		t.Errorf("exit status %d\n%s", status, out)
 	}
 
-	cmd := exec.CommandContext(t.Context(), check, append(silent, "--timeout", "1h")...)
+	rest, status := interrupt(t, "  tls ", append(silent, "--timeout", "1h")...)
+	if status != 130 || !strings.Contains(rest, "interrupted") {
+		t.Errorf("exit status %d: %s", status, rest)
+	}
+}
+
+// Ctrl-C ends with its own status, whatever is wrong with the tenants before.
+func TestInterruptedAtALaterTenant(t *testing.T) {
+	t.Parallel()
+	first, second := busy(), busyWith(tenant.Config{ID: stranger})
+	first.Inject(tenant.Fault{Operation: tenant.ListSubscriptions}, tenant.AuditingOff())
+	second.Inject(tenant.Fault{Operation: tenant.ListSubscriptions}, tenant.Hang())
+	k := with(onLoopback(t, tenant.Handler(first, second)), keys{"tenant_id": tenant.DefaultID + "," + stranger})
+	if rest, status := interrupt(t, "tenant "+stranger, append(k.args(), "--timeout", "1h")...); status != 130 {
+		t.Errorf("exit status %d: %s", status, rest)
+	}
+}
+
+const stranger = "99999999-8888-4777-8666-555555555555"
+
+// interrupt runs the program, and sends SIGINT once it has written that.
+func interrupt(t *testing.T, after string, args ...string) (rest string, status int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), check, args...)
 	read, written, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -483,7 +562,7 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 	written.Close()
 	var text bytes.Buffer
-	for buffer := make([]byte, 4096); !strings.Contains(text.String(), "  tls "); {
+	for buffer := make([]byte, 4096); !strings.Contains(text.String(), after); {
 		n, err := read.Read(buffer)
 		if err != nil {
 			t.Fatal(err)
@@ -493,11 +572,9 @@ func TestNobodyAnswers(t *testing.T) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	rest, _ := io.ReadAll(read)
+	left, _ := io.ReadAll(read)
 	_ = cmd.Wait()
-	if status := cmd.ProcessState.ExitCode(); status != 130 || !strings.Contains(string(rest), "interrupted") {
-		t.Errorf("exit status %d: %s", status, rest)
-	}
+	return string(left), cmd.ProcessState.ExitCode()
 }
 
 // The check changes nothing and takes no record.

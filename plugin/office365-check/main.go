@@ -173,6 +173,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		cause = results[i].Cause
 	}
 	status = exitStatus(cause)
+	if ctx.Err() != nil { // whatever else was found: this is not all
+		status = exitInterrupt
+	}
 	r.end(results, status)
 	return status
 }

@@ -141,7 +141,11 @@ func (r reached) way() string {
 	if r.fromEnv {
 		from = " (from this environment)"
 	}
-	return fmt.Sprintf("%s%s connects to %s", r.proxy.Host, from, r.host)
+	did := "connects to"
+	if r.err != nil && slices.Contains([]diagnosis.Kind{diagnosis.Connect, diagnosis.NoAnswer}, diagnosis.Of(r.err).Kind) {
+		did = "is the way to"
+	}
+	return fmt.Sprintf("%s%s %s %s", r.proxy.Host, from, did, r.host)
 }
 
 func (r reached) address() string {

@@ -27,6 +27,8 @@ type step struct {
 	What    string         `json:"what"`
 	Do      string         `json:"do,omitempty"`
 	Detail  string         `json:"detail,omitempty"` // the error, as it came
+
+	ofAll bool // what is wrong is of all tenants of the input
 }
 
 func passes(name, format string, args ...any) step {
@@ -40,7 +42,11 @@ func warns(name string, c diagnosis.Cause) step {
 }
 
 func fails(name string, c diagnosis.Cause, err error) step {
-	s := step{Step: name, Verdict: wrong, Cause: c.Kind, What: c.What, Do: c.Do}
+	s := step{Step: name, Verdict: wrong, Cause: c.Kind, What: c.What, Do: c.Do, ofAll: c.OfInstance(err)}
+	switch name {
+	case stepConfiguration, stepDNS, stepProxy, stepConnect, stepTLS, stepClock: // the same way for all, and the same clock
+		s.ofAll = true
+	}
 	if err != nil && !strings.Contains(c.What, diagnosis.Text(err)) {
 		s.Detail = diagnosis.Text(err)
 	}
@@ -59,7 +65,7 @@ type result struct {
 
 func (r *result) add(s step) {
 	r.Steps = append(r.Steps, s)
-	rank := map[verdict]int{"": 0, skipped: 0, ok: 1, warning: 2, wrong: 3}
+	rank := map[verdict]int{"": 0, skipped: 1, ok: 2, warning: 3, wrong: 4}
 	if rank[s.Verdict] > rank[r.Verdict] {
 		r.Verdict, r.Cause = s.Verdict, s.Cause
 	}

@@ -153,13 +153,22 @@ func (w *walk) login(ctx context.Context) step {
 	}
 	host := w.cfg.Login.Host
 	d, status, err := w.discover(ctx)
+	code, _, _ := strings.Cut(d.Description, ":")
+	refusal := &o365.Error{Op: "ask for the tenant", Code: code, Status: status, Message: d.Description}
 	switch {
 	case err != nil:
 		return fails(stepLogin, diagnosis.Of(err), err)
-	case strings.Contains(d.Description, "AADSTS"):
+	case status == http.StatusTooManyRequests:
+		refusal.Action = o365.Throttle
+		return fails(stepLogin, diagnosis.Of(refusal), refusal)
+	case status >= http.StatusInternalServerError:
+		return fails(stepLogin, diagnosis.Of(refusal), refusal)
+	case code == "AADSTS90002", code == "AADSTS900023":
 		return fails(stepLogin, diagnosis.Cause{
 			Kind: diagnosis.Tenant, What: fmt.Sprintf("%s does not know the tenant %s", host, w.cfg.TenantID), Do: "check tenant_id and cloud",
-		}, &o365.Error{Op: "ask for the tenant", Status: status, Message: d.Description})
+		}, refusal)
+	case strings.HasPrefix(code, "AADSTS"):
+		return fails(stepLogin, diagnosis.Cause{Kind: diagnosis.Other, What: diagnosis.Text(refusal)}, refusal)
 	case d.TokenEndpoint == "":
 		return fails(stepLogin, diagnosis.Cause{
 			Kind: diagnosis.LoginHost, What: fmt.Sprintf("%s does not answer like Microsoft Entra: HTTP %d %s", host, status, http.StatusText(status)),
@@ -266,7 +275,7 @@ func (w *walk) api(ctx context.Context) (s step) {
 	var err error
 	w.client, err = o365.New(o365.Options{
 		Tenant: c.TenantID, Publisher: c.PublisherIdentifier, APIURL: c.API, AllowInsecure: c.AllowInsecure,
-		HTTPClient: w.http, Tokens: w.tokens, RequestsPerMinute: c.RateLimit, BodyIdleTimeout: min(c.HTTPTimeout, w.timeout),
+		HTTPClient: w.http, Tokens: w.tokens, RequestsPerMinute: max(c.RateLimit, o365.DefaultRequestsPerMinute), BodyIdleTimeout: min(c.HTTPTimeout, w.timeout),
 		UserAgent: "office365-check/" + version,
 	})
 	if err == nil {

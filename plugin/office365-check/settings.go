@@ -107,7 +107,7 @@ func similar(a, b string) bool {
 	return row[len(b)] <= most
 }
 
-// checkInput checks one input, tenant by tenant.
+// checkInput checks one input, tenant by tenant, until something is wrong that is of all tenants: a wrong secret is sent once.
 func checkInput(ctx context.Context, in *hostfile.Input, o options, r reporter) []*result {
 	res := &result{Input: in.Name, Tag: in.Get("tag")}
 	r.input(res)
@@ -128,6 +128,7 @@ func checkInput(ctx context.Context, in *hostfile.Input, o options, r reporter) 
 		return []*result{res}
 	}
 	var results []*result
+	var ofAll string // what is wrong with all tenants
 	for i, id := range cfg.Tenants {
 		one := *cfg
 		one.TenantID = id
@@ -136,8 +137,17 @@ func checkInput(ctx context.Context, in *hostfile.Input, o options, r reporter) 
 			r.input(res)
 		}
 		res.Tenant = id
-		newWalk(&one, doubts, o.timeout, func(s step) { r.step(res, s) }).run(ctx)
 		results = append(results, res)
+		if ofAll != "" {
+			r.step(res, skips(stepConfiguration, ofAll))
+			continue
+		}
+		newWalk(&one, doubts, o.timeout, func(s step) {
+			r.step(res, s)
+			if s.ofAll && ofAll == "" {
+				ofAll = fmt.Sprintf("what is wrong with tenant %s is wrong with all (%s)", id, s.Cause)
+			}
+		}).run(ctx)
 		if ctx.Err() != nil {
 			break
 		}
