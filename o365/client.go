@@ -164,6 +164,29 @@ type admission struct{ used atomic.Bool }
 
 type admissionKey struct{}
 
+// WithAdmission returns a context whose calls, but for the one that Admit has
+// admitted, wait by admit instead of for the budget. It is for callers that
+// give something up meanwhile, and may call Admit.
+func WithAdmission(ctx context.Context, admit func(context.Context) error) context.Context {
+	return context.WithValue(ctx, admitKey{}, admit)
+}
+
+type admitKey struct{}
+
+// admit waits until the call may be made.
+func (c *Client) admit(ctx context.Context) error {
+	if admitted(ctx) {
+		return nil
+	}
+	if admit, ok := ctx.Value(admitKey{}).(func(context.Context) error); ok {
+		return admit(ctx)
+	}
+	if err := c.budget.wait(ctx); err != nil {
+		return fmt.Errorf("wait for the request budget: %w", err)
+	}
+	return nil
+}
+
 func admitted(ctx context.Context) bool {
 	a, ok := ctx.Value(admissionKey{}).(*admission)
 	return ok && a.used.CompareAndSwap(false, true)
@@ -278,10 +301,8 @@ func (c *Client) do(ctx context.Context, op, method string, u *url.URL) (*http.R
 }
 
 func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token string) (*http.Response, error) {
-	if !admitted(ctx) {
-		if err := c.budget.wait(ctx); err != nil {
-			return nil, &Error{Op: op, Err: fmt.Errorf("wait for the request budget: %w", err)}
-		}
+	if err := c.admit(ctx); err != nil {
+		return nil, &Error{Op: op, Err: err}
 	}
 	watch := watchSilence(ctx, c.silence)
 	req, err := http.NewRequestWithContext(watch.ctx, method, u.String(), http.NoBody)

@@ -65,6 +65,7 @@ type Collector struct {
 	ledgerTrouble trouble
 	access        trouble // what keeps every tenant from being collected
 	compareClocks sync.Once
+	startTooEarly sync.Once
 }
 
 // New opens the ledger and prepares everything else. It starts nothing and calls nobody.

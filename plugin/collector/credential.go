@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"in_office365/normalize"
+	"in_office365/o365"
 	"in_office365/o365/auth"
+	"in_office365/plugin/diagnosis"
 )
 
 // expiryInterval is how often the end of the credential is looked at. It costs nothing.
@@ -76,19 +78,23 @@ func roughly(d time.Duration) string {
 	return fmt.Sprintf("%d minutes", max(d/time.Minute, 1))
 }
 
-// permission says once that tokens lack the permission to read, and once that they have it. It may be granted at any time.
+// permission says once what permission tokens lack, and once that they have it. It may be granted at any time.
 type permission struct {
-	log     *slog.Logger
-	missing atomic.Bool
+	log    *slog.Logger
+	types  []o365.ContentType
+	lacked atomic.Value // diagnosis.Kind: what the last token lacked; empty: nothing
 }
 
 func (p *permission) check(c auth.Claims) {
-	missing := !c.May(auth.PermissionRead)
-	switch had := !p.missing.Swap(missing); {
-	case missing && had:
-		p.log.Warn("the application has no permission "+auth.PermissionRead+": grant it that application permission of the Office 365 Management APIs, "+
-			"with admin consent; a token says so some minutes later, that of a managed identity up to a day", "roles", c.Roles)
-	case !missing && !had:
-		p.log.Info("the application has been granted " + auth.PermissionRead)
+	cause, _ := diagnosis.OfPermissions(c, p.types)
+	switch lacked, _ := p.lacked.Swap(cause.Kind).(diagnosis.Kind); {
+	case cause.Kind == lacked:
+	case cause.Kind == "":
+		p.log.Info("the application has been granted the permission that it lacked", "roles", c.Roles)
+	default:
+		p.log.Warn(cause.What+"; "+cause.Do, "cause", string(cause.Kind))
 	}
 }
+
+// missing says that not even the permission to read is there.
+func (p *permission) missing() bool { return p.lacked.Load() == diagnosis.Consent }

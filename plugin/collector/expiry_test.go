@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"in_office365/o365"
 	"in_office365/o365/auth"
 )
 
@@ -69,13 +70,17 @@ func TestWhatIsSaidOfAnExpiry(t *testing.T) {
 // However many tokens come, what they lack is said once, and once that they lack it no more.
 func TestMissingPermissionIsSaidOnce(t *testing.T) {
 	var log bytes.Buffer
-	p := permission{log: slog.New(slog.NewTextHandler(&log, nil))}
-	may, mayNot := auth.Claims{Roles: []string{"ActivityFeed.Read"}}, auth.Claims{Roles: []string{"ServiceHealth.Read"}}
-	for _, c := range []auth.Claims{may, mayNot, mayNot, may, may, mayNot} {
+	p := permission{log: slog.New(slog.NewTextHandler(&log, nil)), types: o365.ContentTypes()}
+	may, mayNot := auth.Claims{Roles: []string{"ActivityFeed.Read", "ActivityFeed.ReadDlp"}}, auth.Claims{Roles: []string{"ServiceHealth.Read"}}
+	but := auth.Claims{Roles: []string{"ActivityFeed.Read"}}
+	for _, c := range []auth.Claims{may, mayNot, mayNot, may, may, mayNot, but, but} {
 		p.check(c)
+		if p.missing() != (c.Roles[0] == "ServiceHealth.Read") {
+			t.Errorf("missing with %s: %v", c.Roles, p.missing())
+		}
 	}
-	missing, granted := strings.Count(log.String(), "has no permission ActivityFeed.Read: grant it"), strings.Count(log.String(), "has been granted ActivityFeed.Read")
-	if missing != 2 || granted != 1 || strings.Count(log.String(), "\n") != 3 {
+	missing, granted := strings.Count(log.String(), "has not been granted ActivityFeed.Read: "), strings.Count(log.String(), "has been granted the permission")
+	if missing != 2 || granted != 1 || strings.Count(log.String(), "has not been granted ActivityFeed.ReadDlp: ") != 1 || strings.Count(log.String(), "\n") != 4 {
 		t.Errorf("got:\n%s", &log)
 	}
 }

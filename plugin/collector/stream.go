@@ -80,9 +80,9 @@ func newStream(tenant *tenant, t o365.ContentType) *stream {
 		listTurn:    &place{share: tenant.listing},
 		fetchTurn:   &place{share: tenant.fetching},
 		wake:        make(chan struct{}, 1),
-		subscribing: trouble{log: log, doing: "subscribing", shared: &tenant.access, shares: ofTenant},
-		listing:     trouble{log: log, doing: "listing content", shared: &tenant.access, shares: ofTenant},
-		fetching:    trouble{log: log, doing: "fetching content", shared: &tenant.access, shares: ofTenant},
+		subscribing: trouble{log: log, doing: "subscribing", shared: &tenant.access, shares: tenant.concernsAllTypes, of: t},
+		listing:     trouble{log: log, doing: "listing content", shared: &tenant.access, shares: tenant.concernsAllTypes, of: t},
+		fetching:    trouble{log: log, doing: "fetching content", shared: &tenant.access, shares: tenant.concernsAllTypes, of: t},
 		gaps:        map[*normalize.Notice]bool{},
 	}
 }
@@ -123,7 +123,7 @@ func (s *stream) begin(ctx context.Context) bool {
 	s.c.compareClocks.Do(s.tenant.warnOfClock)
 	progress, err := s.ledger.Progress()
 	if err != nil {
-		s.trouble(ctx, &s.listing, err)
+		s.c.ledgerTrouble.report(err, "")
 		return false
 	}
 	now := s.now().Truncate(time.Second)
@@ -135,7 +135,9 @@ func (s *stream) begin(ctx context.Context) bool {
 		if progress.Origin.Before(edge) {
 			progress.Listed = edge
 			if !s.c.cfg.Start.Time.IsZero() {
-				s.log.Warn("start_from lies further back than the API reaches", "start_from", progress.Origin, "from", edge)
+				s.c.startTooEarly.Do(func() {
+					s.c.log.Warn("start_from lies further back than the API reaches", "start_from", progress.Origin, "from", edge)
+				})
 			}
 		}
 		s.ledger.SetProgress(progress)
@@ -236,8 +238,17 @@ func (s *stream) listingFailed(ctx context.Context, err error) {
 			return
 		}
 	}
+	if _, ok := errors.AsType[*ledgerError](err); ok {
+		s.c.ledgerTrouble.report(err, "")
+		return
+	}
 	s.trouble(ctx, &s.listing, err)
 }
+
+// ledgerError is a failure of the ledger amid a listing.
+type ledgerError struct{ error }
+
+func (e *ledgerError) Unwrap() error { return e.error }
 
 // noteGaps announces what was cut off these windows, as far as it had never been listed before. The ledger does not go past a gap
 // until the notice has settled.
@@ -258,11 +269,15 @@ func (s *stream) noteGaps(ctx context.Context, windows []window) {
 		s.mu.Lock()
 		s.gaps[gap] = true
 		s.mu.Unlock()
-		_ = s.tenant.announce(ctx, gap, func() {
+		settled := func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			delete(s.gaps, gap)
-		})
+		}
+		if s.tenant.announce(ctx, gap, settled) != nil { // stopped: it is for the next start
+			settled()
+			s.todo = append(s.todo, window{from: w.from, to: w.to})
+		}
 	}
 }
 
@@ -274,7 +289,7 @@ func (s *stream) listWindow(ctx context.Context, w window) error {
 		}
 		added, err := s.ledger.Add(entries)
 		if err != nil {
-			return fmt.Errorf("noting listed blobs: %w", err)
+			return &ledgerError{fmt.Errorf("noting listed blobs: %w", err)}
 		}
 		if added > 0 {
 			s.c.stats.BlobsListed.Add(int64(added))

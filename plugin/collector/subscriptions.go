@@ -44,7 +44,7 @@ type subscription struct {
 
 func newSubscriptions(t *tenant) *subscriptions {
 	s := &subscriptions{
-		tenant: t, listing: trouble{log: t.log, doing: "listing subscriptions", shared: &t.access, shares: ofTenant},
+		tenant: t, listing: trouble{log: t.log, doing: "listing subscriptions", shared: &t.access, shares: t.concernsAllTypes},
 		asking: make(chan struct{}, 1), state: map[o365.ContentType]*subscription{},
 	}
 	for _, contentType := range t.c.cfg.ContentTypes {

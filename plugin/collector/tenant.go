@@ -38,7 +38,7 @@ func newTenant(c *Collector, id string) (*tenant, error) {
 		t.log = c.log.With("tenant", id)
 	}
 	var err error
-	t.permission = permission{log: t.log}
+	t.permission = permission{log: t.log, types: c.cfg.ContentTypes}
 	if t.client, err = c.clientFor(id, t.permission.check); err != nil {
 		return nil, err
 	}
@@ -76,9 +76,14 @@ func (c *Collector) clientFor(id string, onToken func(auth.Claims)) (*o365.Clien
 // start begins to collect, or goes on after stop. The first listings come a while later, so that those of many tenants do not come at once.
 func (t *tenant) start(ctx context.Context, after time.Duration) {
 	t.crew = newCrew(ctx, t.c)
+	t.access.reset()
+	t.subscriptions.listing.reset()
 	t.fetching.join()
 	t.listing.join()
 	for _, s := range t.streams {
+		for _, trouble := range []*trouble{&s.subscribing, &s.listing, &s.fetching} {
+			trouble.reset()
+		}
 		t.run("listing "+string(s.contentType), func(ctx context.Context) {
 			if sleep(ctx, after) {
 				s.list(ctx)
@@ -97,7 +102,8 @@ func (t *tenant) stop() {
 }
 
 // turn waits until the tenant's budget allows a call, and then until it is the place's turn. It holds no turn while it waits for the budget,
-// which may take minutes when the API has asked for fewer calls. The context is for that call.
+// which may take minutes when the API has asked for fewer calls. The context is for that call. What call makes beyond it, such as a listing's
+// further pages, waits in the same way; a fetch whose token was refused keeps its turn while its second try waits.
 func (t *tenant) turn(ctx context.Context, p *place) (context.Context, error) {
 	for {
 		call, err := t.client.Admit(ctx)
@@ -120,8 +126,18 @@ func (t *tenant) call(ctx context.Context, p *place, call func(context.Context) 
 	if err != nil {
 		return err
 	}
-	defer p.giveBack()
-	err = call(ctx)
+	held := true
+	defer func() {
+		if held {
+			p.giveBack()
+		}
+	}()
+	err = call(o365.WithAdmission(ctx, func(ctx context.Context) error {
+		p.giveBack()
+		_, err := t.turn(ctx, p)
+		held = err == nil
+		return err
+	}))
 	if ctx.Err() == nil {
 		p.fared(err == nil)
 	}

@@ -127,16 +127,83 @@ func TestThrottledTenantHoldsUpNoOther(t *testing.T) {
 		}
 		c := w.open()
 		c.Start()
-		w.host(c, 2*time.Minute)
+		w.host(c, time.Minute)
+		calls := tenants[0].Account().Calls
+		w.host(c, time.Minute)
 		w.wantAll(tenants[1])
 		if w.missing(tenants[0]) == 0 {
 			t.Error("the tenant was not throttled")
+		}
+		if now := tenants[0].Account().Calls; !maps.Equal(now, calls) {
+			t.Errorf("while it was throttled %v became %v", calls, now)
 		}
 		w.host(c, 15*time.Minute)
 		w.stop(c)
 		w.wantAll(tenants...)
 		if n := w.of[tenantID(0)]["throttled"]; n != 1 || w.of[tenantID(1)]["throttled"] != 0 {
 			t.Errorf("throttling was announced %d times", n)
+		}
+	})
+}
+
+// Tenants that are throttled in the middle of their listings wait for the next pages without a turn of listing.
+func TestThrottledListingsHoldUpNoOther(t *testing.T) {
+	inWorld(t, tenant.Config{}, func(w *world) {
+		var tenants []*tenant.Tenant
+		var ids []string
+		for i := range 8 {
+			tn := tenant.New(tenant.Config{ID: tenantID(i), Subscribed: tenant.ContentTypes(), PageSize: 2})
+			lastWeekOf(tn, 60, 1)
+			tn.Inject(tenant.Fault{Operation: tenant.ListContent}, tenant.Latency(time.Second))
+			if i < 6 { // 4 listings of each are in their midst: more than there are turns
+				tn.Inject(tenant.Fault{Operation: tenant.ListContent, Page: 2, Times: 1}, tenant.Throttle(429, 10*time.Minute))
+			}
+			tenants, ids = append(tenants, tn), append(ids, tenantID(i))
+		}
+		w.transport = tenant.RoundTripper(tenant.Handler(tenants...))
+		w.keys["tenant_id"], w.keys["workers"] = strings.Join(ids, ","), "2"
+		c := w.open()
+		c.Start()
+		w.host(c, 3*time.Minute)
+		for _, tn := range tenants[:6] {
+			if w.missing(tn) == 0 {
+				t.Error("a tenant was not throttled")
+			}
+		}
+		w.wantAll(tenants[6:]...)
+		w.host(c, 30*time.Minute)
+		w.stop(c)
+		w.wantAll(tenants...)
+	})
+}
+
+// What concerns the whole instance is announced under no tenant's name.
+func TestNoticeOfAllTenants(t *testing.T) {
+	inWorldOf(t, 2, func(w *world, _ []*tenant.Tenant) {
+		w.run(2 * time.Minute)
+		w.write(w.keys["db"], strings.Repeat("damaged ", 10_000))
+		w.run(2 * time.Minute)
+		if n := w.of[""]["ledger_reset"]; n != 1 || w.notices["ledger_reset"] != 1 {
+			t.Errorf("ledger_reset came %d times without a tenant, %d times in all", n, w.notices["ledger_reset"])
+		}
+	})
+}
+
+// The troubles of a tenant that is removed end with that: when it comes back they are new.
+func TestTroublesOfATenantThatComesBack(t *testing.T) {
+	inWorldOf(t, 2, func(w *world, tenants []*tenant.Tenant) {
+		tenants[1].Inject(tenant.Fault{Operation: tenant.Token}, tenant.LoginError(401, "invalid_client", 700016, "no such application"))
+		write := w.tenantsFile(tenantID(0), tenantID(1))
+		c := w.open()
+		c.Start()
+		w.host(c, time.Minute)
+		write(tenantID(0))
+		w.host(c, 10*time.Minute)
+		write(tenantID(0), tenantID(1))
+		w.host(c, time.Minute)
+		w.stop(c)
+		if lines := w.linesWith("level=ERROR", "tenant="+tenantID(1)); len(lines) != 2 || strings.Contains(lines[1], " for=") {
+			t.Errorf("errors logged: %s", lines)
 		}
 	})
 }

@@ -31,6 +31,7 @@ type trouble struct {
 	// shared takes over what others fail for too, as shares says, so that it is told once; nil: there is none.
 	shared *trouble
 	shares func(diagnosis.Cause, error) bool
+	of     o365.ContentType // that it is of alone; may be empty
 
 	mu       sync.Mutex // guards what follows
 	since    time.Time  // of the first failure; zero: no trouble
@@ -41,10 +42,18 @@ type trouble struct {
 	told     map[diagnosis.Kind]bool
 }
 
-// ofTenant says whether all that is done for a tenant fails alike: getting no token is none of one content type.
-func ofTenant(cause diagnosis.Cause, err error) bool {
+// concernsAllTypes says whether all that is done for a tenant fails alike.
+func (t *tenant) concernsAllTypes(cause diagnosis.Cause, err error) bool {
 	e, ok := errors.AsType[*o365.Error](err)
-	return cause.Shared() || ok && e.Op == o365.OpToken
+	switch {
+	case cause.Shared(), ok && e.Op == o365.OpToken, cause.Kind == diagnosis.Auditing:
+		return true
+	case cause.Kind == diagnosis.APIHost:
+		return ok && e.Status != 0 // else it refers elsewhere, in one answer
+	case cause.Kind == diagnosis.Consent:
+		return t.permission.missing()
+	}
+	return false
 }
 
 // ofAll says whether it fails alike for all tenants.
@@ -58,6 +67,7 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 		first, _, _ = t.note("")
 		return first
 	}
+	cause = cause.For(t.of)
 	first, due, more := t.note(cause.Kind)
 	if !due {
 		return first
@@ -95,6 +105,13 @@ func (t *trouble) note(kind diagnosis.Kind) (first, due bool, details []any) {
 		details = []any{"failures", t.count, "for", now.Sub(t.since).Round(time.Second)}
 	}
 	return first, true, details
+}
+
+// reset forgets a trouble of before a pause.
+func (t *trouble) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.since, t.count = time.Time{}, 0
 }
 
 // over ends a trouble, if there was one and nothing has failed for a while.

@@ -131,8 +131,46 @@ func TestCauseOfOneTypeIsToldOfThatType(t *testing.T) {
 	inWorld(t, subscribed, func(w *world) {
 		w.tenant.SetRoles("ActivityFeed.Read")
 		w.run(50 * time.Second)
-		if n := w.count("level=ERROR"); n != 1 || w.count("listing content failed: ", "content_type=DLP.All", "AF10001", "cause=consent") != 1 {
+		if n := w.count("level=ERROR"); n != 1 || w.count("listing content failed: ", "content_type=DLP.All", "AF10001", "cause=read_dlp") != 1 {
 			t.Errorf("%d errors:\n%s", n, w.log.String())
+		}
+	})
+}
+
+// What befalls all content types of a tenant, though each is refused for itself, is told once.
+func TestCauseOfATenantIsToldOnce(t *testing.T) {
+	for kind, spoil := range map[string]func(*tenant.Tenant){
+		"auditing": func(tn *tenant.Tenant) {
+			for _, op := range []tenant.Operation{tenant.ListSubscriptions, tenant.ListContent, tenant.StartSubscription} {
+				tn.Inject(tenant.Fault{Operation: op}, tenant.AuditingOff())
+			}
+		},
+		"consent": func(tn *tenant.Tenant) { tn.SetRoles("ServiceHealth.Read") },
+		"api_host": func(tn *tenant.Tenant) {
+			for _, op := range []tenant.Operation{tenant.ListSubscriptions, tenant.ListContent, tenant.StartSubscription} {
+				tn.Inject(tenant.Fault{Operation: op}, tenant.HTMLPage(http.StatusNotFound))
+			}
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			inWorldOf(t, 2, func(w *world, tenants []*tenant.Tenant) {
+				spoil(tenants[1])
+				w.run(55 * time.Second)
+				if n := w.count("level=ERROR"); n != 1 || w.count("access to the API failed: ", "tenant="+tenantID(1), "cause="+kind) != 1 {
+					t.Errorf("%d errors:\n%s", n, w.log.String())
+				}
+			})
+		})
+	}
+}
+
+// That start_from can't be had is of the configuration, not of each content type.
+func TestStartTooFarBackIsToldOnce(t *testing.T) {
+	inWorldOf(t, 2, func(w *world, _ []*tenant.Tenant) {
+		w.keys["start_from"] = ago(9 * 24 * time.Hour).Format(time.RFC3339)
+		w.run(2 * time.Minute)
+		if n := w.count("further back than the API reaches"); n != 1 {
+			t.Errorf("told %d times", n)
 		}
 	})
 }

@@ -10,9 +10,25 @@ import (
 	"in_office365/o365/auth"
 )
 
+// grant is what to do about a permission that is missing.
+const grant = "grant it to the application under API permissions, Office 365 Management APIs, as application permission, with admin consent; " +
+	"it takes some minutes to show, for a managed identity up to a day"
+
+// For returns what the cause is for one content type, while others are not refused: DLP.All wants a permission of its own.
+func (c Cause) For(t o365.ContentType) Cause {
+	if c.Kind == Consent && t == o365.DLPAll {
+		return withoutDLP
+	}
+	return c
+}
+
+var withoutDLP = Cause{
+	ReadDLP, fmt.Sprintf("the application has not been granted %s: %s will not be collected, the other content types will", auth.PermissionReadDLP, o365.DLPAll),
+	grant + ", or leave " + string(o365.DLPAll) + " out of content_types",
+}
+
 // OfPermissions returns what a token lacks for these content types.
 func OfPermissions(have auth.Claims, types []o365.ContentType) (cause Cause, wrong bool) {
-	const grant = "grant it to the application under API permissions, Office 365 Management APIs, as application permission, with admin consent; it takes some minutes to show"
 	switch {
 	case !have.May(auth.PermissionRead):
 		has := "it has none"
@@ -21,8 +37,7 @@ func OfPermissions(have auth.Claims, types []o365.ContentType) (cause Cause, wro
 		}
 		return Cause{Consent, fmt.Sprintf("the application has not been granted %s: %s", auth.PermissionRead, has), grant}, true
 	case slices.Contains(types, o365.DLPAll) && !have.May(auth.PermissionReadDLP):
-		return Cause{ReadDLP, fmt.Sprintf("the application has not been granted %s: %s will not be collected, the other content types will", auth.PermissionReadDLP, o365.DLPAll),
-			grant + ", or leave " + string(o365.DLPAll) + " out of content_types"}, true
+		return withoutDLP, true
 	}
 	return Cause{}, false
 }

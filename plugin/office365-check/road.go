@@ -321,8 +321,8 @@ func (w *walk) content(ctx context.Context, t o365.ContentType) step {
 			if errors.Is(err, context.DeadlineExceeded) && blobs.ids != nil {
 				return passes(string(t), "enabled; %s, and more than could be listed in %s", blobs.text(now), w.timeout)
 			}
-			cause := diagnosis.Of(err)
-			if cause.Kind == diagnosis.Throttled {
+			cause := diagnosis.Of(err).For(t)
+			if cause.Kind == diagnosis.Throttled || cause.Kind == diagnosis.ReadDLP {
 				return warns(string(t), cause)
 			}
 			return fails(string(t), cause, err)
