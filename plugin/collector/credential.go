@@ -87,9 +87,10 @@ type permission struct {
 
 func (p *permission) check(c auth.Claims) {
 	cause, _ := diagnosis.OfPermissions(c, p.types)
-	switch lacked, _ := p.lacked.Swap(cause.Kind).(diagnosis.Kind); {
-	case cause.Kind == lacked:
-	case cause.Kind == "":
+	lacked, _ := p.lacked.Swap(cause.Kind).(diagnosis.Kind)
+	switch cause.Kind {
+	case lacked:
+	case "":
 		p.log.Info("the application has been granted the permission that it lacked", "roles", c.Roles)
 	default:
 		p.log.Warn(cause.What+"; "+cause.Do, "cause", string(cause.Kind))

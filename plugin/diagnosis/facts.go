@@ -24,7 +24,7 @@ func (c Cause) For(t o365.ContentType) Cause {
 
 var withoutDLP = Cause{
 	ReadDLP, fmt.Sprintf("the application has not been granted %s: %s will not be collected, the other content types will", auth.PermissionReadDLP, o365.DLPAll),
-	grant + ", or leave " + string(o365.DLPAll) + " out of content_types",
+	grant + "; or leave " + string(o365.DLPAll) + " out of content_types",
 }
 
 // OfPermissions returns what a token lacks for these content types.
