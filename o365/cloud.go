@@ -44,10 +44,12 @@ func CloudNames() []string {
 	return names
 }
 
-// CloudsOf names the clouds whose audience that is.
-func CloudsOf(audience string) (names []string) {
+// CloudsOf names the clouds that an address belongs to: a login host's, an API
+// root, or an audience.
+func CloudsOf(address string) (names []string) {
+	address = strings.ToLower(strings.TrimSuffix(address, "/"))
 	for _, c := range clouds {
-		if strings.EqualFold(c.Audience, strings.TrimSuffix(audience, "/")) {
+		if slices.Contains([]string{c.LoginURL, c.APIURL, c.Audience}, address) {
 			names = append(names, c.Name)
 		}
 	}

@@ -148,6 +148,9 @@ var remedies = map[Kind]string{
 	Service:      "this is Microsoft's side: wait, and look at the service health in the Microsoft 365 admin centre if it stays",
 }
 
+// Remedy is what to do about a cause of that kind, where all of them want the same.
+func Remedy(k Kind) string { return remedies[k] }
+
 func kindOf(e *o365.Error) Kind {
 	kind, known := codes[e.Code]
 	switch {

@@ -83,7 +83,7 @@ func OfEndpoints(login, audience, api string) (cause Cause, wrong bool) {
 	var first []string // the clouds that the first known address may belong to
 	var of key
 	for _, k := range []key{{"api_endpoint", api}, {"audience", audience}, {"authentication_endpoint", login}} {
-		clouds := cloudsOf(k.address)
+		clouds := o365.CloudsOf(k.address)
 		switch {
 		case len(clouds) == 0:
 		case first == nil:
@@ -94,15 +94,4 @@ func OfEndpoints(login, audience, api string) (cause Cause, wrong bool) {
 		}
 	}
 	return Cause{}, false
-}
-
-// cloudsOf names the clouds that an address belongs to.
-func cloudsOf(address string) (clouds []string) {
-	for _, name := range o365.CloudNames() {
-		c, _ := o365.LookupCloud(name)
-		if slices.Contains([]string{c.LoginURL, c.APIURL, c.Audience}, strings.TrimSuffix(strings.ToLower(address), "/")) {
-			clouds = append(clouds, name)
-		}
-	}
-	return clouds
 }

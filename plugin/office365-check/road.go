@@ -172,10 +172,10 @@ func (w *walk) login(ctx context.Context) step {
 	case d.TokenEndpoint == "":
 		return fails(stepLogin, diagnosis.Cause{
 			Kind: diagnosis.LoginHost, What: fmt.Sprintf("%s does not answer like Microsoft Entra: HTTP %d %s", host, status, http.StatusText(status)),
-			Do: "check authentication_endpoint and cloud, and look for a proxy or a login page of the network on the way",
+			Do: diagnosis.Remedy(diagnosis.LoginHost),
 		}, nil)
 	}
-	if home := loginCloud(d.CloudInstance); home != nil && !slices.Contains(home, w.cfg.Cloud.Name) {
+	if home := o365.CloudsOf("https://login." + d.CloudInstance); home != nil && !slices.Contains(home, w.cfg.Cloud.Name) {
 		return fails(stepLogin, diagnosis.Cause{
 			Kind: diagnosis.Cloud, What: fmt.Sprintf("the tenant is at home in another cloud than %s: %s", w.cfg.Cloud.Name, d.CloudInstance),
 			Do: "set cloud to " + strings.Join(home, " or "),
@@ -210,16 +210,6 @@ func (w *walk) discover(ctx context.Context) (d discovery, status int, err error
 		d = discovery{} // a page of somebody else
 	}
 	return d, res.StatusCode, nil
-}
-
-// loginCloud names the clouds whose login host is of that instance; nil if none is.
-func loginCloud(instance string) (clouds []string) {
-	for _, name := range o365.CloudNames() {
-		if c, _ := o365.LookupCloud(name); c.LoginURL == "https://login."+instance {
-			clouds = append(clouds, name)
-		}
-	}
-	return clouds
 }
 
 func (w *walk) time(context.Context) step {
