@@ -45,11 +45,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		build := exec.Command("go", "build", "-tags", "netgo,osusergo", "-ldflags", "-X in_office365/o365/auth.arcKeys="+arcKeys,
-			"-buildmode=c-shared", "-o", plugin, "../../plugin")
-		build.Env = append(os.Environ(), "CGO_ENABLED=1")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "building the plugin: %v\n%s", err, out)
+		if err := buildPlugin(plugin, "-ldflags", "-X in_office365/o365/auth.arcKeys="+arcKeys); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		if testHost, err = hosttest.BuildHost("../host", dir); err != nil {
@@ -58,6 +55,17 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}())
+}
+
+// buildPlugin builds the shared library, with flags of go build besides the usual ones.
+func buildPlugin(library string, flags ...string) error {
+	args := append([]string{"build", "-tags", "netgo,osusergo", "-buildmode=c-shared", "-o", library}, flags...)
+	build := exec.Command("go", append(args, "../../plugin")...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the plugin: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // serve puts the tenant on a loopback socket.

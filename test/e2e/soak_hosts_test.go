@@ -42,10 +42,8 @@ func buildTelling(t *testing.T, dir string) (library string) {
 	if err := os.WriteFile(path, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-tags", "netgo,osusergo", "-buildmode=c-shared", "-overlay", path, "-o", library, "../../plugin")
-	build.Env = append(os.Environ(), "CGO_ENABLED=1")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the plugin: %v\n%s", err, out)
+	if err := buildPlugin(library, "-overlay", path); err != nil {
+		t.Fatal(err)
 	}
 	return library
 }
