@@ -3,6 +3,7 @@ package o365
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -203,12 +204,7 @@ func (b *budget) room(now time.Time) (in time.Duration) {
 
 // slow sets the rate for the time after a hold. b.mu is held.
 func (b *budget) slow(now time.Time, hold time.Duration) {
-	calls, since := 0, b.second(now.Add(-quotaWindow))
-	for _, s := range b.answered {
-		if s.second > since {
-			calls += s.calls
-		}
-	}
+	calls := b.calls(now)
 	b.reached = b.limit / 2
 	if calls >= telling {
 		b.reached = rate.Limit(float64(calls) / quotaWindow.Seconds())
@@ -216,4 +212,33 @@ func (b *budget) slow(now time.Time, hold time.Duration) {
 	b.reached = min(max(b.reached, slowest), b.limit)
 	b.probe = min(probeAfter*hold, maxProbe)
 	b.pace(restart * b.reached)
+}
+
+// A BudgetStatus says how a client's request budget is used.
+type BudgetStatus struct {
+	PerMinute int       // calls that the budget allows
+	Allowed   int       // calls a minute that are allowed at present, fewer once the API has throttled
+	Used      int       // calls of the last minute
+	HeldUntil time.Time // no call before; in the past or zero: calls are not held back
+}
+
+func (b *budget) status() BudgetStatus {
+	b.ease()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	perMinute := func(limit rate.Limit) int { return int(math.Round(float64(limit) * quotaWindow.Seconds())) }
+	return BudgetStatus{
+		PerMinute: perMinute(b.full), Allowed: perMinute(b.limit), Used: b.calls(time.Now()), HeldUntil: b.heldUntil,
+	}
+}
+
+// calls is how many of the last minute were not throttled. b.mu is held.
+func (b *budget) calls(now time.Time) (calls int) {
+	since := b.second(now.Add(-quotaWindow))
+	for _, s := range b.answered {
+		if s.second > since {
+			calls += s.calls
+		}
+	}
+	return calls
 }

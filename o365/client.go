@@ -159,6 +159,9 @@ func (c *Client) Admit(ctx context.Context) (context.Context, error) {
 // Held says whether calls are held back at this moment, as the API has asked for fewer.
 func (c *Client) Held() bool { return c.budget.held() > 0 }
 
+// Budget says how the request budget is used.
+func (c *Client) Budget() BudgetStatus { return c.budget.status() }
+
 // admission is what Admit has taken from the budget, for one call.
 type admission struct{ used atomic.Bool }
 
