@@ -58,6 +58,14 @@ type Options struct {
 	RequestsPerMinute int           // budget over all calls; default: DefaultRequestsPerMinute
 	BodyIdleTimeout   time.Duration // longest silence of the server, before its answer and at each read; default: DefaultTimeout
 	UserAgent         string        // default: Go's
+	OnCall            func(Call)    // told of each call, by the one that made it; nil: nobody
+}
+
+// A Call is one request of the API and its answer, up to where that begins; or one for a token.
+type Call struct {
+	Op   string        // as in Error
+	Took time.Duration // from sending the request
+	Err  error         // nil, or an *Error
 }
 
 // A Client calls the API for one tenant. Its methods may be called concurrently.
@@ -71,6 +79,7 @@ type Client struct {
 	budget    *budget
 	gunzips   *sync.Pool
 	clock     serverClock
+	onCall    func(Call)
 }
 
 var guid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
@@ -116,13 +125,14 @@ func New(o Options) (*Client, error) {
 		silence:   o.BodyIdleTimeout,
 		budget:    newBudget(o.RequestsPerMinute),
 		gunzips:   newGunzips(),
+		onCall:    o.OnCall,
 	}, nil
 }
 
 // ForTenant returns a client for another tenant of the same cloud and
 // application. Its budget and its clock are its own; it shares what a process
-// need not have twice. publisher may be empty, as in Options.
-func (c *Client) ForTenant(tenant, publisher string, tokens TokenSource) (*Client, error) {
+// need not have twice. publisher may be empty and onCall nil, as in Options.
+func (c *Client) ForTenant(tenant, publisher string, tokens TokenSource, onCall func(Call)) (*Client, error) {
 	if publisher == "" {
 		publisher = tenant
 	}
@@ -143,6 +153,7 @@ func (c *Client) ForTenant(tenant, publisher string, tokens TokenSource) (*Clien
 		silence:   c.silence,
 		budget:    c.budget.another(),
 		gunzips:   c.gunzips,
+		onCall:    onCall,
 	}, nil
 }
 
@@ -323,18 +334,22 @@ func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token 
 	watch.expect()
 	res, err := c.http.Do(req)
 	watch.rest()
+	took := time.Since(sent)
 	if err != nil {
 		err = watch.explain(err)
 		watch.end()
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err // without the URL: long, and told by op
 		}
-		return nil, &Error{Op: op, Err: err}
+		err = &Error{Op: op, Err: err}
+		c.tell(ctx, Call{op, took, err})
+		return nil, err
 	}
 	c.clock.observe(res.Header, sent, time.Now())
 	res.Body = openBody(res, watch, c.gunzips)
 	if res.StatusCode/100 == 2 {
 		c.budget.allowed(sent)
+		c.tell(ctx, Call{op, took, nil})
 		return res, nil
 	}
 	defer res.Body.Close()
@@ -348,7 +363,15 @@ func (c *Client) send(ctx context.Context, op, method string, u *url.URL, token 
 	} else {
 		c.budget.allowed(sent)
 	}
+	c.tell(ctx, Call{op, took, e})
 	return nil, e
+}
+
+// tell leaves out calls whose caller has not waited for the answer: they say nothing of the API.
+func (c *Client) tell(ctx context.Context, call Call) {
+	if c.onCall != nil && ctx.Err() == nil {
+		c.onCall(call)
+	}
 }
 
 // apiError makes an Error of an answer of the API.

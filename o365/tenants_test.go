@@ -25,7 +25,7 @@ func TestClientForAnotherTenant(t *testing.T) {
 				io.WriteString(w, "[]")
 			})
 			tokens := &numberedTokens{refused: 41}
-			c, err := first.ForTenant(other, tc.publisher, tokens)
+			c, err := first.ForTenant(other, tc.publisher, tokens, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestClientForAnotherTenantRefuses(t *testing.T) {
 		{other, "contoso", &numberedTokens{}, `publisher identifier "contoso" is not a GUID`},
 		{other, "", nil, "no token source"},
 	} {
-		if _, err := c.ForTenant(tc.tenant, tc.publisher, tc.tokens); err == nil || err.Error() != tc.want {
+		if _, err := c.ForTenant(tc.tenant, tc.publisher, tc.tokens, nil); err == nil || err.Error() != tc.want {
 			t.Errorf("got %v, want %s", err, tc.want)
 		}
 	}
@@ -76,7 +76,7 @@ func TestThrottledTenantHoldsNoOtherBack(t *testing.T) {
 			}
 			io.WriteString(w, "[]")
 		})
-		second, err := first.ForTenant(other, "", &numberedTokens{})
+		second, err := first.ForTenant(other, "", &numberedTokens{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 )
 
@@ -24,6 +25,7 @@ type host interface {
 type source interface {
 	Start()
 	Take() []byte // nil while paused
+	Called(took time.Duration) // how long a callback for a batch took
 	Release(data unsafe.Pointer)
 	Pause() // may come twice
 	Resume()
@@ -173,7 +175,9 @@ func (s *shim) preRun(tid int) {
 // paused: of several instances the host stops the timer of the last one
 // initialised, whichever is paused (src/flb_plugin_proxy.c:177, v5.1.1).
 func (s *shim) collect(handle uintptr, tid int) (batch []byte) {
+	began := time.Now()
 	s.call("FLBPluginInputCallback", handle, tid, func(inst *instance) {
+		defer func() { inst.source.Called(time.Since(began)) }()
 		inst.start()
 		if b := inst.source.Take(); len(b) > 0 {
 			batch = b

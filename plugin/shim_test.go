@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -53,6 +54,8 @@ func (f *fakeSource) Take() []byte {
 	}
 	return []byte(f.name)
 }
+func (f *fakeSource) Called(time.Duration) {}
+
 func (f *fakeSource) Release(data unsafe.Pointer) {
 	f.call("Release " + unsafe.String((*byte)(data), len(f.name)))
 }

@@ -55,15 +55,16 @@ const (
 // Options configure a Source. Tenant, ClientID (but for a managed identity),
 // Credential, LoginURL and Audience are required.
 type Options struct {
-	Tenant        string       // directory GUID or domain name
-	ClientID      string       // application GUID
-	Credential    Credential   // proof of being the application
-	LoginURL      *url.URL     // as in o365.Cloud.LoginURL
-	TokenPath     string       // default: TokenPathV2
-	Audience      string       // as in o365.Cloud.Audience
-	AllowInsecure bool         // permit http to a host that is not loopback
-	HTTPClient    *http.Client // default: o365.NewHTTPClient; redirects are never followed
-	OnToken       func(Claims) // called with each new token, by the one that fetched it; nil: nobody
+	Tenant        string          // directory GUID or domain name
+	ClientID      string          // application GUID
+	Credential    Credential      // proof of being the application
+	LoginURL      *url.URL        // as in o365.Cloud.LoginURL
+	TokenPath     string          // default: TokenPathV2
+	Audience      string          // as in o365.Cloud.Audience
+	AllowInsecure bool            // permit http to a host that is not loopback
+	HTTPClient    *http.Client    // default: o365.NewHTTPClient; redirects are never followed
+	OnToken       func(Claims)    // called with each new token, by the one that fetched it; nil: nobody
+	OnCall        func(o365.Call) // told of each attempt to get a token; nil: nobody
 }
 
 // A Source supplies tokens. It implements o365.TokenSource; its failures are
@@ -73,6 +74,7 @@ type Source struct {
 	credential Credential
 	request    request
 	onToken    func(Claims)
+	onCall     func(o365.Call)
 	renewing   chan struct{} // held by the one caller that fetches a token
 
 	mu      sync.Mutex
@@ -113,6 +115,7 @@ func New(o Options) (*Source, error) {
 		tenant:     o.Tenant,
 		credential: o.Credential,
 		onToken:    o.OnToken,
+		onCall:     o.OnCall,
 		request: request{
 			client:   o365.WithoutRedirects(o.HTTPClient),
 			tokenURL: o.LoginURL.JoinPath(o.Tenant, o.TokenPath).String(),
@@ -179,7 +182,11 @@ func (s *Source) renew(ctx context.Context) (*oauth2.Token, error) {
 	}
 	fetching, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	began := time.Now()
 	token, err := s.fetch(fetching)
+	if s.onCall != nil && ctx.Err() == nil {
+		s.onCall(o365.Call{Op: o365.OpToken, Took: time.Since(began), Err: err})
+	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -226,6 +233,15 @@ func (s *Source) Claims() (Claims, bool) {
 		return Claims{}, false
 	}
 	return ParseClaims(token.AccessToken)
+}
+
+// Expires is when the current token ends; zero if there is none.
+func (s *Source) Expires() time.Time {
+	token, _ := s.current()
+	if token == nil {
+		return time.Time{}
+	}
+	return token.Expiry
 }
 
 // current returns the token, if there is a usable one, and whether it needs no

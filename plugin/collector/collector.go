@@ -50,22 +50,27 @@ type Collector struct {
 	ledger  *ledger.Ledger
 	queue   *queue
 	stats   stats
+	given   notices
+	metrics *metrics
+	started moment
 
 	fetching *turns
 	fetchers chan *fetcher // one for each turn of fetching
 	listing  *turns
 
-	tenants map[string]*tenant // all that have been started, by id
-	active  []string           // those of them that are collected
+	tenantsChange sync.Mutex         // held while what follows changes, and by who looks from elsewhere
+	tenants       map[string]*tenant // all that have been started, by id
+	active        []string           // those of them that are collected
 
 	notices struct {
 		sync.Mutex // the encoder is for one goroutine at a time
 		encoder    *normalize.Encoder
 	}
-	ledgerTrouble trouble
-	access        trouble // what keeps every tenant from being collected
-	compareClocks sync.Once
-	startTooEarly sync.Once
+	ledgerTrouble  trouble
+	readingTenants trouble
+	access         trouble // what keeps every tenant from being collected
+	compareClocks  sync.Once
+	startTooEarly  sync.Once
 }
 
 // New opens the ledger and prepares everything else. It starts nothing and calls nobody.
@@ -74,6 +79,7 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 		cfg: cfg, log: opts.Log, version: opts.Version, tenants: map[string]*tenant{},
 		fetching: newTurns(cfg.Workers), fetchers: make(chan *fetcher, cfg.Workers), listing: newTurns(max(2*cfg.Workers, listingTurns)),
 	}
+	c.metrics = newMetrics(cfg.MetricsPerTenant)
 	c.connect(opts)
 	var err error
 	if c.notices.encoder, err = normalize.NewEncoder(cfg.Record); err != nil {
@@ -89,8 +95,10 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	if c.ledger, err = ledger.Open(cfg.DB); err != nil {
 		return nil, err
 	}
+	c.ledger.OnWrite = c.wrote
 	c.queue = newQueue(opts.Memory, cfg.BatchSize, cfg.BufferSize, cfg.Settle, newRepeats(cfg.DedupWindow, maxRepeats))
 	c.ledgerTrouble = trouble{log: c.log, doing: "writing or reading the db"}
+	c.readingTenants = trouble{log: c.log, doing: "reading tenants_file"}
 	c.access = trouble{log: c.log, doing: accessing}
 	for _, id := range cfg.Tenants {
 		if c.tenants[id], err = newTenant(c, id); err != nil {
@@ -117,6 +125,7 @@ func (c *Collector) connect(opts Options) {
 
 // Start begins to collect.
 func (c *Collector) Start() {
+	c.started.set(time.Now())
 	if path := c.ledger.SetAside(); path != "" {
 		c.log.Error("the db is damaged and has been set aside; what the API still has is collected again", "db", c.cfg.DB, "set_aside", path)
 		c.run("announcing", func(ctx context.Context) {
@@ -125,13 +134,26 @@ func (c *Collector) Start() {
 	}
 	c.run("keeping the ledger", c.keep)
 	c.run("watching the credential", c.watchCredential)
+	c.run("counting what is handed over", c.count)
 	if err := c.begin(c.ctx, c.cfg.Tenants); err != nil {
 		c.log.Error(err.Error())
 	}
 	if c.cfg.TenantsFile != "" {
 		c.run("watching tenants_file", c.watch)
 	}
+	c.run("taking stock", c.survey)
 }
+
+// wrote takes note of a write of the ledger.
+func (c *Collector) wrote(took time.Duration, err error) {
+	c.metrics.ledgerWrite.Observe(took.Seconds())
+	if err != nil {
+		c.stats.ledgerFailures.Add(1)
+	}
+}
+
+// Called says how long a callback of the host took, in which it asked for a batch.
+func (c *Collector) Called(took time.Duration) { c.metrics.callback.Observe(took.Seconds()) }
 
 // Take returns the next batch for the host, or nil. It never waits for anything.
 func (c *Collector) Take() []byte { return c.queue.take() }
@@ -155,11 +177,7 @@ func (c *Collector) Stop() {
 	}()
 	select {
 	case <-ended:
-		summary := c.stats.summary()
-		if c.several() {
-			summary = append(summary, "tenants", len(c.active))
-		}
-		c.log.Info("stopped", summary...)
+		c.log.Info("stopped", c.summary()...)
 	case <-time.After(stopTimeout):
 		c.log.Error("stopping takes longer than it should: the disk of the db may be slow", "db", c.cfg.DB)
 	}
@@ -170,6 +188,7 @@ func (c *Collector) end() {
 	for _, t := range c.tenants {
 		t.group.Wait()
 	}
+	c.countCopied()
 	c.record(c.queue.takeSettled())
 	if err := c.ledger.Flush(); err != nil {
 		c.log.Error(err.Error())

@@ -45,7 +45,7 @@ func (c *Collector) contained(ctx context.Context, doing string, work func(conte
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", errPanic, p)
-			c.stats.Panics.Add(1)
+			c.stats.panics.Add(1)
 			c.log.Error("panic while "+doing+", please report it: "+fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()

@@ -44,7 +44,20 @@ type flight struct {
 type fetcher struct {
 	encoder *normalize.Encoder
 	reader  *normalize.Reader
+	body    counted
 	slab    slab
+}
+
+// counted counts what is read from a body.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 // slab gathers records that are not in the queue yet.
@@ -57,6 +70,7 @@ type slabRecord struct {
 	end   int   // in data
 	index int64 // in the blob
 	id    recordID
+	time  uint32 // of the event, in seconds; 0: not known
 }
 
 func (s *slab) reset() { s.data, s.records = s.data[:0], s.records[:0] }
@@ -185,17 +199,17 @@ func (s *stream) fetch(ctx, call context.Context, fetcher *fetcher, f *flight) {
 	}
 	switch {
 	case err == nil:
-		s.c.stats.BlobsFetched.Add(1)
+		s.counts.fetched.Add(1)
 		s.landed()
 		s.fetching.over()
 	case ctx.Err() != nil:
 		s.interrupted(f)
 	case action(err) == o365.GiveUp && (certain(err) || s.entry(f).Tries >= unsureTries):
-		s.lose(ctx, f, err)
+		s.lose(ctx, f, &s.counts.lostGone, err)
 	case s.expired(f):
-		s.lose(ctx, f, fmt.Errorf("expired, and the last try failed: %w", err))
+		s.lose(ctx, f, &s.counts.lostExpired, fmt.Errorf("expired, and the last try failed: %w", err))
 	default:
-		s.c.stats.FetchFailures.Add(1)
+		s.counts.fetchFailures.Add(1)
 		s.trouble(ctx, &s.fetching, err)
 		s.tryAgain(f, err)
 	}
@@ -223,7 +237,9 @@ func (s *stream) transfer(ctx context.Context, fetcher *fetcher, f *flight) erro
 	defer body.Close()
 
 	source := &normalize.Source{Tenant: s.tenant.id, ContentType: string(s.contentType), Created: e.Created}
-	fetcher.reader.Reset(body)
+	fetcher.body = counted{Reader: body}
+	defer func() { s.counts.readBytes.Add(fetcher.body.n) }()
+	fetcher.reader.Reset(&fetcher.body)
 	fetcher.slab.reset()
 	for index := int64(0); ; index++ {
 		record, err := fetcher.reader.Next()
@@ -254,7 +270,7 @@ func (s *stream) transfer(ctx context.Context, fetcher *fetcher, f *flight) erro
 func (s *stream) encode(encoder *normalize.Encoder, dst, record []byte, source *normalize.Source) (out []byte, info normalize.Info) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.c.stats.Panics.Add(1)
+			s.c.stats.panics.Add(1)
 			info = normalize.Info{Unreadable: fmt.Sprintf("internal error: %v", p)}
 			out = encoder.AppendUnreadable(dst, record, info.Unreadable, source)
 		}
@@ -266,17 +282,21 @@ func (s *stream) add(fetcher *fetcher, index int64, event func(dst []byte) ([]by
 	slab := &fetcher.slab
 	data, info := event(slab.data)
 	if info.Unreadable != "" {
-		s.c.stats.Unreadable.Add(1)
+		s.counts.unreadable.Add(1)
 	}
 	slab.data = data
-	slab.records = append(slab.records, slabRecord{end: len(data), index: index, id: s.c.queue.repeats.id(info.ID).of(s.tenant.salt)})
+	r := slabRecord{end: len(data), index: index, id: s.c.queue.repeats.id(info.ID).of(s.tenant.salt)}
+	if info.Unreadable == "" {
+		r.time = uint32(info.Time.Unix()) //nolint:gosec // as the event has it, which is checked to fit
+	}
+	slab.records = append(slab.records, r)
 }
 
 func (s *stream) put(ctx context.Context, fetcher *fetcher, f *flight, end bool) error {
 	put, repeated, err := s.c.queue.put(ctx, &fetcher.slab, f, end)
 	fetcher.slab.reset()
-	s.c.stats.Records.Add(put)
-	s.c.stats.Repeated.Add(repeated)
+	s.counts.read.Add(put + repeated)
+	s.counts.repeated.Add(repeated)
 	return err
 }
 
@@ -312,13 +332,14 @@ func (s *stream) tryAgain(f *flight, err error) {
 }
 
 // lose gives a blob up: logged, counted, announced, and then noted in the ledger.
-func (s *stream) lose(ctx context.Context, f *flight, err error) {
+func (s *stream) lose(ctx context.Context, f *flight, lost *atomic.Int64, err error) {
 	e := s.entry(f)
-	s.c.stats.BlobsLost.Add(1)
+	lost.Add(1)
+	s.counts.lastLoss.set(time.Now())
 	s.log.Error("blob lost: "+err.Error(), "content_id", e.ID, "content_created", e.Created, "records_delivered", f.queued)
 	if s.tenant.announce(ctx, &normalize.Notice{
 		Kind: noticeBlobLost, ContentType: string(s.contentType), ContentID: e.ID, From: e.Created, To: e.Expires, Reason: err.Error(),
-	}, func() { s.end(f, ledger.Lost) }) != nil {
+	}, func() { _ = s.end(f, ledger.Lost) }) != nil {
 		s.interrupted(f)
 	}
 }
@@ -335,8 +356,8 @@ func (s *stream) interrupted(f *flight) {
 func (s *stream) settle(m mark) {
 	f := m.flight
 	if m.end {
-		s.c.stats.BlobsSettled.Add(1)
-		s.end(f, ledger.Done)
+		s.counts.newestContent.raise(s.end(f, ledger.Done).Created)
+		s.counts.settled.Add(1)
 		return
 	}
 	s.mu.Lock()
@@ -349,13 +370,14 @@ func (s *stream) settle(m mark) {
 	s.dropIfSettled(f)
 }
 
-func (s *stream) end(f *flight, state ledger.State) {
+func (s *stream) end(f *flight, state ledger.State) ledger.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.entry.State = state
 	f.entry.URI = ""
 	s.ledger.Update(f.entry)
 	s.flights.CompareAndDelete(f.entry.ID, f)
+	return f.entry
 }
 
 // dropIfSettled forgets the flight of a blob that waits for its next try, once the ledger knows as much.

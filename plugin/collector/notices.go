@@ -2,6 +2,8 @@ package collector
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"in_office365/normalize"
@@ -33,6 +35,7 @@ const throttleNoticeInterval = 15 * time.Minute
 // only error is that of ctx: a notice that ends with the process is made again by the next, as what it stands for is not settled.
 func (c *Collector) announce(ctx context.Context, n *normalize.Notice, then func()) error {
 	c.stats.notice(n.Kind)
+	c.given.add(NoticeStatus{At: time.Now(), Kind: n.Kind, Tenant: n.Tenant, ContentType: n.ContentType, Reason: n.Reason})
 	if !c.cfg.Notices {
 		if then != nil {
 			then()
@@ -56,4 +59,31 @@ func (c *Collector) encodeNotice(n *normalize.Notice) []byte {
 	c.notices.Lock()
 	defer c.notices.Unlock()
 	return c.notices.encoder.AppendNotice(nil, n)
+}
+
+// keptNotices is how many notices a status has.
+const keptNotices = 50
+
+// notices are the last that were given.
+type notices struct {
+	mu   sync.Mutex
+	kept []NoticeStatus // the oldest first
+}
+
+func (n *notices) add(s NoticeStatus) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.kept) == keptNotices {
+		n.kept = slices.Delete(n.kept, 0, 1)
+	}
+	n.kept = append(n.kept, s)
+}
+
+// last returns them, the newest first.
+func (n *notices) last() []NoticeStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	last := slices.Clone(n.kept)
+	slices.Reverse(last)
+	return last
 }

@@ -26,10 +26,37 @@ type mark struct {
 type batch struct {
 	memory   []byte // as allocated; nil once the host has copied it
 	data     []byte // the part of memory that is filled
-	records  int64
+	tally    *tally
 	marks    []mark
 	handedAt time.Time
 }
+
+// tally is what a batch holds, to be counted once the host has copied it.
+type tally struct {
+	runs     []run
+	times    []uint32 // when each record's event was, in seconds as in the event; 0: not known
+	handedAt time.Time
+}
+
+// run is so many records of one content type on end.
+type run struct {
+	stream  *stream
+	records int
+	bytes   int64
+}
+
+func (t *tally) add(s *stream, time uint32, bytes int) {
+	if n := len(t.runs); n == 0 || t.runs[n-1].stream != s {
+		t.runs = append(t.runs, run{stream: s})
+	}
+	r := &t.runs[len(t.runs)-1]
+	r.records++
+	r.bytes += int64(bytes)
+	t.times = append(t.times, time)
+}
+
+// spareTallies is how many emptied tallies are kept for the next batches.
+const spareTallies = 4
 
 func (b *batch) mark(m mark) {
 	if n := len(b.marks); n > 0 && m.flight != nil && b.marks[n-1].flight == m.flight {
@@ -49,23 +76,30 @@ type queue struct {
 	settle     time.Duration
 	turn       chan struct{} // held by the one that puts, so that a large event does not wait behind small ones for ever
 
-	mu      sync.Mutex // guards what follows
-	repeats *repeats
-	open    *batch   // being filled; nil if there is none
-	ready   []*batch // full, waiting for the host
-	taken   []*batch // the host is copying them
-	handed  []*batch // copied by the host, not settled yet
-	settled []mark   // for the ledger
-	held    int      // bytes of memory in open, ready and taken
-	spare   []byte   // one batch's memory for the next
-	paused  bool
-	freed   chan struct{} // closed when held shrinks
+	mu         sync.Mutex // guards what follows
+	repeats    *repeats
+	open       *batch   // being filled; nil if there is none
+	ready      []*batch // full, waiting for the host
+	taken      []*batch // the host is copying them
+	handed     []*batch // copied by the host, not settled yet
+	settled    []mark   // for the ledger
+	held       int      // bytes of memory in open, ready and taken
+	spare      []byte   // one batch's memory for the next
+	paused     bool
+	freed      chan struct{} // closed when held shrinks
+	host       HostStatus    // but for the pause that lasts
+	waiting    time.Time     // since when there is something to take and nothing has been taken; zero: there is nothing
+	batches    int64         // that the host has copied
+	handedOver time.Time     // when it did last
+	copied     []*tally      // of batches that the host has copied, not counted yet
+	counted    []*tally      // emptied
+	tallied    chan struct{} // there may be something in copied
 }
 
 func newQueue(memory Memory, batchSize, bufferSize int, settle time.Duration, repeats *repeats) *queue {
 	return &queue{
 		memory: memory, batchSize: batchSize, bufferSize: bufferSize, settle: settle, repeats: repeats,
-		turn: make(chan struct{}, 1), freed: make(chan struct{}),
+		turn: make(chan struct{}, 1), freed: make(chan struct{}), tallied: make(chan struct{}, 1),
 	}
 }
 
@@ -106,7 +140,7 @@ func (q *queue) put(ctx context.Context, s *slab, f *flight, end bool) (put, rep
 				now = time.Now() // it may have waited long for another one
 			}
 			b.data = append(b.data, event...)
-			b.records++
+			b.tally.add(f.stream, r.time, len(event))
 			q.repeats.add(r.id, now)
 			put++
 			b.mark(mark{flight: f, upto: r.index + 1})
@@ -130,7 +164,6 @@ func (q *queue) putNotice(ctx context.Context, event []byte, then func()) error 
 		return err
 	}
 	b.data = append(b.data, event...)
-	b.records++
 	if then != nil {
 		b.mark(mark{then: then})
 	}
@@ -175,7 +208,10 @@ func (q *queue) room(ctx context.Context, n int) (*batch, error) {
 				memory = q.memory.Alloc(size)
 			}
 			q.held += len(memory)
-			q.open = &batch{memory: memory, data: memory[:0]}
+			q.open = &batch{memory: memory, data: memory[:0], tally: q.emptyTally()}
+			if q.waiting.IsZero() {
+				q.waiting = time.Now()
+			}
 			return q.open, nil
 		}
 		freed := q.freed
@@ -191,14 +227,44 @@ func (q *queue) room(ctx context.Context, n int) (*batch, error) {
 	}
 }
 
+func (q *queue) emptyTally() *tally {
+	if n := len(q.counted); n > 0 {
+		t := q.counted[n-1]
+		q.counted = q.counted[:n-1]
+		return t
+	}
+	return new(tally)
+}
+
+// takeTallies returns those of the batches that the host has copied since it was last called.
+func (q *queue) takeTallies() []*tally {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	copied := q.copied
+	q.copied = nil
+	return copied
+}
+
+// giveBack takes a tally that has been counted for another batch.
+func (q *queue) giveBack(t *tally) {
+	t.runs, t.times = t.runs[:0], t.times[:0]
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.counted) < spareTallies {
+		q.counted = append(q.counted, t)
+	}
+}
+
 // take hands the next batch out, full or not, and settles what is old enough. While paused it does neither.
 func (q *queue) take() []byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	now := time.Now()
+	q.host.Called = now
 	if q.paused {
 		return nil
 	}
-	q.settleOld(time.Now())
+	q.settleOld(now)
 	var b *batch
 	switch {
 	case len(q.ready) > 0:
@@ -210,6 +276,9 @@ func (q *queue) take() []byte {
 		return nil
 	}
 	q.taken = append(q.taken, b)
+	if q.waiting = now; len(q.ready) == 0 && q.open == nil {
+		q.waiting = time.Time{}
+	}
 	return b.data
 }
 
@@ -237,15 +306,29 @@ func (q *queue) release(data unsafe.Pointer) {
 		}
 		b.memory, b.data, b.handedAt = nil, nil, time.Now()
 		q.handed = append(q.handed, b)
+		q.batches++
+		q.handedOver = b.handedAt
+		b.tally.handedAt = b.handedAt
+		q.copied = append(q.copied, b.tally)
+		b.tally = nil
+		select {
+		case q.tallied <- struct{}{}:
+		default:
+		}
 		close(q.freed)
 		q.freed = make(chan struct{})
 		return
 	}
 }
 
+// pause may come twice.
 func (q *queue) pause() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.paused {
+		q.host.Pauses++
+		q.host.PausedSince = time.Now()
+	}
 	q.paused = true
 }
 
@@ -253,8 +336,12 @@ func (q *queue) pause() {
 func (q *queue) resume() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.paused = false
 	now := time.Now()
+	if q.paused {
+		q.host.Paused += now.Sub(q.host.PausedSince)
+		q.host.PausedSince = time.Time{}
+	}
+	q.paused = false
 	for _, b := range q.handed {
 		b.handedAt = now
 	}
@@ -267,6 +354,23 @@ func (q *queue) takeSettled() []mark {
 	settled := q.settled
 	q.settled = nil
 	return settled
+}
+
+func (q *queue) status() (HostStatus, QueueStatus) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	host := q.host
+	if q.paused {
+		host.Paused += time.Since(host.PausedSince)
+	}
+	status := QueueStatus{
+		Bytes: q.held, Limit: q.bufferSize, Waiting: len(q.ready), Unsettled: len(q.handed), WaitingSince: q.waiting,
+		HandedOver: q.handedOver, Batches: q.batches,
+	}
+	if q.open != nil {
+		status.Waiting++
+	}
+	return host, status
 }
 
 // free gives all memory back. Nothing may be put or taken afterwards.

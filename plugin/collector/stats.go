@@ -3,41 +3,131 @@ package collector
 import (
 	"slices"
 	"sync/atomic"
+	"time"
+
+	"in_office365/o365"
 )
 
-// stats counts events since the start.
+// counts count what has become of the blobs and records of one content type.
+type counts struct {
+	carriedOver   int64 // blobs that were pending when the stream was made
+	listed        atomic.Int64
+	listedAgain   atomic.Int64
+	listFailures  atomic.Int64
+	fetched       atomic.Int64
+	fetchFailures atomic.Int64
+	settled       atomic.Int64
+	lostExpired   atomic.Int64
+	lostGone      atomic.Int64
+	gaps          atomic.Int64
+	gapTime       atomic.Int64 // nanoseconds
+
+	read            atomic.Int64
+	readBytes       atomic.Int64
+	unreadable      atomic.Int64
+	repeated        atomic.Int64
+	handedOver      atomic.Int64
+	handedOverBytes atomic.Int64
+
+	lastLoss      moment
+	newestContent moment
+	newestRecord  moment
+}
+
+func (c *counts) blobs() BlobCounts {
+	// What ends is counted after what begins, and so looked at before it: Incomplete is never too small.
+	b := BlobCounts{Settled: c.settled.Load(), LostExpired: c.lostExpired.Load(), LostGone: c.lostGone.Load()}
+	b.CarriedOver, b.Listed, b.ListedAgain = c.carriedOver, c.listed.Load(), c.listedAgain.Load()
+	b.Fetched, b.FetchFailures, b.ListFailures = c.fetched.Load(), c.fetchFailures.Load(), c.listFailures.Load()
+	return b
+}
+
+func (c *counts) records() RecordCounts {
+	return RecordCounts{
+		Read: c.read.Load(), ReadBytes: c.readBytes.Load(), Unreadable: c.unreadable.Load(), Repeated: c.repeated.Load(),
+		HandedOver: c.handedOver.Load(), HandedOverBytes: c.handedOverBytes.Load(),
+	}
+}
+
+// moment is a time that several goroutines may set; the zero value is none.
+type moment struct{ nanoseconds atomic.Int64 }
+
+func (m *moment) set(t time.Time) { m.nanoseconds.Store(t.UnixNano()) }
+
+// raise sets it unless it is later.
+func (m *moment) raise(t time.Time) {
+	for n := t.UnixNano(); ; {
+		old := m.nanoseconds.Load()
+		if n <= old || m.nanoseconds.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+func (m *moment) time() time.Time {
+	n := m.nanoseconds.Load()
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// stats counts what is of no content type, since the start.
 type stats struct {
-	BlobsListed   atomic.Int64 // blobs that were new
-	BlobsFetched  atomic.Int64 // bodies read to their end
-	BlobsSettled  atomic.Int64
-	BlobsLost     atomic.Int64
-	FetchFailures atomic.Int64
-	ListFailures  atomic.Int64
-	Records       atomic.Int64 // records put on their way to the host, unreadable ones among them
-	Unreadable    atomic.Int64
-	Repeated      atomic.Int64 // records dropped because their Id had been put before
-	Gaps          atomic.Int64
-	Panics        atomic.Int64
-	Notices       [len(noticeKinds)]atomic.Int64 // by kind
+	panics         atomic.Int64
+	ledgerFailures atomic.Int64                   // writes that failed
+	notices        [len(noticeKinds)]atomic.Int64 // by kind
 }
 
 // notice counts one of that kind.
-func (s *stats) notice(kind string) { s.Notices[slices.Index(noticeKinds[:], kind)].Add(1) }
+func (s *stats) notice(kind string) { s.notices[slices.Index(noticeKinds[:], kind)].Add(1) }
 
 // summary is the line at the end of a run. Of the notices it names those kinds of which there were any.
-func (s *stats) summary() []any {
+func (c *Collector) summary() []any {
+	var b BlobCounts
+	var r RecordCounts
+	var gaps int64
+	for _, t := range c.tenants {
+		for _, s := range t.streams {
+			b.add(s.counts.blobs())
+			r.add(s.counts.records())
+			gaps += s.counts.gaps.Load()
+		}
+	}
 	notices := int64(0)
 	var kinds []any
 	for i, kind := range noticeKinds {
-		if n := s.Notices[i].Load(); n > 0 {
+		if n := c.stats.notices[i].Load(); n > 0 {
 			notices += n
 			kinds = append(kinds, "notice_"+kind, n)
 		}
 	}
-	return append([]any{
-		"blobs_listed", s.BlobsListed.Load(), "blobs_fetched", s.BlobsFetched.Load(), "blobs_settled", s.BlobsSettled.Load(), "blobs_lost", s.BlobsLost.Load(),
-		"records", s.Records.Load(), "unreadable", s.Unreadable.Load(), "repeated", s.Repeated.Load(),
-		"fetch_failures", s.FetchFailures.Load(), "list_failures", s.ListFailures.Load(),
-		"gaps", s.Gaps.Load(), "panics", s.Panics.Load(), "notices", notices,
+	summary := append([]any{
+		"blobs_listed", b.Listed, "blobs_fetched", b.Fetched, "blobs_settled", b.Settled, "blobs_lost", b.Lost(),
+		"records", r.Read - r.Repeated, "unreadable", r.Unreadable, "repeated", r.Repeated,
+		"fetch_failures", b.FetchFailures, "list_failures", b.ListFailures,
+		"gaps", gaps, "panics", c.stats.panics.Load(), "notices", notices,
 	}, kinds...)
+	if c.several() {
+		summary = append(summary, "tenants", len(c.active))
+	}
+	return summary
+}
+
+// outcome is the result of a call as its metric has it.
+func outcome(err error) string {
+	switch e, answered := err.(*o365.Error); { //nolint:errorlint // a Call's error is an *Error, not one around it
+	case err == nil:
+		return "ok"
+	case !answered || e.Status == 0:
+		return "unanswered"
+	case e.Action == o365.Throttle:
+		return "throttled"
+	case e.Action == o365.GiveUp:
+		return "gone"
+	case e.Action == o365.Retry:
+		return "failed"
+	default:
+		return "refused"
+	}
 }

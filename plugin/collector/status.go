@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"slices"
 	"time"
 
 	"in_office365/o365"
@@ -60,6 +61,7 @@ type TroubleStatus struct {
 	Since time.Time
 	Last  time.Time
 	Count int
+	Works bool // it has succeeded since Last, though not for long
 }
 
 // NoticeStatus is a notice that was given.
@@ -73,17 +75,19 @@ type NoticeStatus struct {
 
 // TenantStatus is how one tenant fares.
 type TenantStatus struct {
-	ID           string
-	TokenExpires time.Time // zero: there is no token
-	Budget       o365.BudgetStatus
-	Troubles     []TroubleStatus // those that are not one content type's
-	Types        []TypeStatus
+	ID            string
+	TokenExpires  time.Time // zero: there is no token
+	TokensRenewed int64
+	Budget        o365.BudgetStatus
+	Troubles      []TroubleStatus // those that are not one content type's
+	Types         []TypeStatus
 }
 
 // TypeStatus is how one content type of a tenant fares. Times but those of losses and listings are the API's.
 type TypeStatus struct {
 	ContentType  o365.ContentType
-	Subscription string // "enabled", "disabled", or "" as long as it is not known
+	At           time.Time // when it was taken
+	Subscription string    // "enabled", "disabled", or "" as long as it is not known
 
 	Listed      time.Time // when a listing succeeded last, by the local clock; zero: none has
 	ListedUntil time.Time // what became available before that has been listed; zero: nothing has
@@ -94,10 +98,11 @@ type TypeStatus struct {
 	Blobs   BlobCounts
 	Records RecordCounts
 
-	Pending       int64     // blobs, by the ledger, as of some seconds ago
-	OldestPending time.Time // when the oldest of them became available; zero: none is pending
-	NewestContent time.Time // when the newest blob that has settled became available; zero: none has
-	NewestRecord  time.Time // CreationTime of the newest record that was handed over; zero: none was
+	Pending          int64         // blobs, by the ledger, as of some seconds ago
+	OldestPending    time.Time     // when the oldest of them became available; zero: none is pending
+	OldestPendingAge time.Duration // since then; 0: none is pending
+	NewestContent    time.Time     // when the newest blob that has settled became available; zero: none has
+	NewestRecord     time.Time     // CreationTime of the newest record that was handed over; zero: none was
 
 	Gaps     int64
 	GapTime  time.Duration
@@ -119,9 +124,24 @@ type BlobCounts struct {
 	LostGone      int64 // that the API no longer had
 }
 
+// Lost is how many blobs were given up.
+func (b BlobCounts) Lost() int64 { return b.LostExpired + b.LostGone }
+
 // Incomplete is how many blobs that were to be had have neither settled nor been lost. It must come to 0.
 func (b BlobCounts) Incomplete() int64 {
-	return b.CarriedOver + b.Listed - b.Settled - b.LostExpired - b.LostGone
+	return b.CarriedOver + b.Listed - b.Settled - b.Lost()
+}
+
+func (b *BlobCounts) add(o BlobCounts) {
+	b.CarriedOver += o.CarriedOver
+	b.Listed += o.Listed
+	b.ListedAgain += o.ListedAgain
+	b.Fetched += o.Fetched
+	b.FetchFailures += o.FetchFailures
+	b.ListFailures += o.ListFailures
+	b.Settled += o.Settled
+	b.LostExpired += o.LostExpired
+	b.LostGone += o.LostGone
 }
 
 // RecordCounts count audit records.
@@ -134,11 +154,95 @@ type RecordCounts struct {
 	HandedOverBytes int64 // msgpack
 }
 
+func (r *RecordCounts) add(o RecordCounts) {
+	r.Read += o.Read
+	r.ReadBytes += o.ReadBytes
+	r.Unreadable += o.Unreadable
+	r.Repeated += o.Repeated
+	r.HandedOver += o.HandedOver
+	r.HandedOverBytes += o.HandedOverBytes
+}
+
 // historyMinutes is how far back a History reaches.
 const historyMinutes = 60
 
 // History is what came in each of the last minutes, the current one last.
-type History [historyMinutes]struct {
+type History [historyMinutes]Minute
+
+// Minute is what came in one.
+type Minute struct {
 	Blobs   uint32 // settled
 	Records uint32 // handed over
+}
+
+// Status tells how the collector fares. It waits for nobody, and may be called at any time.
+func (c *Collector) Status() Status {
+	s := Status{
+		At: time.Now(), Version: c.version, Started: c.started.time(), Several: c.several(),
+		PollInterval: c.cfg.PollInterval, CredentialExpires: c.cfg.Credential.Expires(), Panics: c.stats.panics.Load(),
+		Troubles: statusOf(&c.access, &c.ledgerTrouble, &c.readingTenants), Notices: c.given.last(),
+	}
+	s.Host, s.Queue = c.queue.status()
+	s.Ledger = LedgerStatus{Unwritten: c.ledger.Unwritten(), Failures: c.stats.ledgerFailures.Load()}
+	s.Ledger.Size, _ = c.ledger.Size() // of a closed file: 0
+	collected, _ := c.everyTenant()
+	for _, t := range collected {
+		s.Tenants = append(s.Tenants, t.status())
+	}
+	return s
+}
+
+// everyTenant returns the tenants that are collected, and those that were.
+func (c *Collector) everyTenant() (collected, removed []*tenant) {
+	c.tenantsChange.Lock()
+	defer c.tenantsChange.Unlock()
+	for _, id := range c.active {
+		collected = append(collected, c.tenants[id])
+	}
+	for id, t := range c.tenants {
+		if !slices.Contains(c.active, id) {
+			removed = append(removed, t)
+		}
+	}
+	return collected, removed
+}
+
+func (t *tenant) status() TenantStatus {
+	status := TenantStatus{
+		ID: t.id, TokenExpires: t.tokens.Expires(), TokensRenewed: t.renewed.Load(), Budget: t.client.Budget(), Troubles: statusOf(&t.access, &t.subscriptions.listing),
+	}
+	for _, s := range t.streams {
+		status.Types = append(status.Types, s.status())
+	}
+	return status
+}
+
+func (s *stream) status() TypeStatus {
+	status := TypeStatus{
+		ContentType: s.contentType, At: s.now(), Subscription: s.tenant.subscriptions.stateOf(s.contentType),
+		Listed: s.listedAt.time(), ListedUntil: s.listedUntil.time(),
+		Blobs: s.counts.blobs(), Records: s.counts.records(),
+		NewestContent: s.counts.newestContent.time(), NewestRecord: s.counts.newestRecord.time(),
+		Gaps: s.counts.gaps.Load(), GapTime: time.Duration(s.counts.gapTime.Load()), LastLoss: s.counts.lastLoss.time(),
+		Troubles: statusOf(&s.subscribing, &s.listing, &s.fetching),
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status.Pending, status.OldestPending, status.History = s.surveyed.pending, s.surveyed.oldest, s.surveyed.chart.history
+	if !status.OldestPending.IsZero() {
+		status.OldestPendingAge = max(status.At.Sub(status.OldestPending), 0)
+	}
+	if status.CompleteUntil = s.surveyed.completeUntil; !status.CompleteUntil.IsZero() {
+		status.Behind = max(status.At.Sub(status.CompleteUntil), 0)
+	}
+	return status
+}
+
+func statusOf(troubles ...*trouble) (all []TroubleStatus) {
+	for _, t := range troubles {
+		if status, ok := t.status(); ok {
+			all = append(all, status)
+		}
+	}
+	return all
 }

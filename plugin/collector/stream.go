@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"in_office365/normalize"
 	"in_office365/o365"
 	"in_office365/plugin/ledger"
@@ -64,15 +66,22 @@ type stream struct {
 
 	flights sync.Map // contentId -> *flight
 
+	counts      counts
+	delay       prometheus.Observer
+	listedAt    moment // when a listing succeeded last, by the local clock
+	listedUntil moment // what became available before that has been listed
+
 	mu     sync.Mutex                 // guards what follows, and the flights' entries
 	hold   time.Time                  // no fetch before that: the last ones failed for a reason that concerns them all
 	failed int                        // fetches that failed since one succeeded
 	gaps   map[*normalize.Notice]bool // announced, not settled
+
+	surveyed surveyed
 }
 
-func newStream(tenant *tenant, t o365.ContentType) *stream {
+func newStream(tenant *tenant, t o365.ContentType) (*stream, error) {
 	c, log := tenant.c, tenant.log.With("content_type", string(t))
-	return &stream{
+	s := &stream{
 		c: c, tenant: tenant, contentType: t, log: log,
 		ledger: c.ledger.Stream(ledger.Key{
 			Cloud: c.cfg.Cloud.Name, Tenant: tenant.id, Application: c.cfg.ClientID, ContentType: string(t),
@@ -84,7 +93,19 @@ func newStream(tenant *tenant, t o365.ContentType) *stream {
 		listing:     trouble{log: log, doing: "listing content", shared: &tenant.access, shares: tenant.concernsAllTypes, of: t},
 		fetching:    trouble{log: log, doing: "fetching content", shared: &tenant.access, shares: tenant.concernsAllTypes, of: t},
 		gaps:        map[*normalize.Notice]bool{},
+		delay:       c.metrics.recordDelay.WithLabelValues(string(t)),
 	}
+	progress, err := s.ledger.Progress()
+	if err == nil {
+		s.counts.carriedOver, _, err = s.ledger.Pending()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the db: %w", err)
+	}
+	if !progress.Listed.IsZero() {
+		s.listedUntil.set(progress.Listed)
+	}
+	return s, nil
 }
 
 // now is the API's clock: everything that is compared with its times, or kept over a restart, goes by it.
@@ -196,6 +217,7 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 	case ctx.Err() != nil:
 	case succeeded:
 		s.failedPolls = 0
+		s.listedAt.set(time.Now())
 		s.listing.over()
 	default:
 		s.failedPolls++
@@ -230,7 +252,7 @@ func (s *stream) listingFailed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	s.c.stats.ListFailures.Add(1)
+	s.counts.listFailures.Add(1)
 	if action(err) == o365.Resubscribe {
 		s.refused = true
 		if s.tenant.subscriptions.justStarted(s.contentType) {
@@ -264,7 +286,9 @@ func (s *stream) noteGaps(ctx context.Context, windows []window) {
 			Kind: noticeGap, ContentType: string(s.contentType), From: w.from, To: w.to,
 			Reason: "the API no longer lists what became available then, and nobody has listed it before",
 		}
-		s.c.stats.Gaps.Add(1)
+		s.counts.gaps.Add(1)
+		s.counts.gapTime.Add(int64(gap.To.Sub(gap.From)))
+		s.counts.lastLoss.set(time.Now())
 		s.log.Error("gap: "+gap.Reason, "from", gap.From, "to", gap.To)
 		s.mu.Lock()
 		s.gaps[gap] = true
@@ -291,8 +315,9 @@ func (s *stream) listWindow(ctx context.Context, w window) error {
 		if err != nil {
 			return &ledgerError{fmt.Errorf("noting listed blobs: %w", err)}
 		}
+		s.counts.listedAgain.Add(int64(len(blobs) - added))
 		if added > 0 {
-			s.c.stats.BlobsListed.Add(int64(added))
+			s.counts.listed.Add(int64(added))
 			s.alert()
 		}
 		return nil
@@ -316,6 +341,7 @@ func (s *stream) saveProgress() {
 	}
 	s.mu.Unlock()
 	s.ledger.SetProgress(ledger.Progress{Origin: s.origin, Listed: listed})
+	s.listedUntil.set(listed)
 }
 
 // alert makes the dispatcher look for due blobs.

@@ -19,6 +19,12 @@ const (
 	restartInterval = 24 * time.Hour
 )
 
+// How a TypeStatus has it.
+const (
+	subscriptionEnabled  = "enabled"
+	subscriptionDisabled = "disabled"
+)
+
 // subscriptions keeps every configured content type subscribed. It never stops one: what happens in between would be lost.
 type subscriptions struct {
 	tenant  *tenant
@@ -162,6 +168,20 @@ func (s *subscriptions) note(all []o365.Subscription) {
 		if state := s.state[sub.ContentType]; state != nil && sub.Enabled() {
 			state.enabled, state.was, state.disabled = true, true, false
 		}
+	}
+}
+
+// stateOf is the subscription of a content type in a word, "" as long as it is not known.
+func (s *subscriptions) stateOf(t o365.ContentType) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch state := s.state[t]; {
+	case !state.known:
+		return ""
+	case state.enabled:
+		return subscriptionEnabled
+	default:
+		return subscriptionDisabled
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"in_office365/normalize"
 	"in_office365/o365"
@@ -20,6 +23,9 @@ type tenant struct {
 	id            string
 	log           *slog.Logger
 	client        *o365.Client
+	tokens        *auth.Source
+	calls         *prometheus.CounterVec // by operation and result
+	renewed       atomic.Int64           // tokens
 	subscriptions *subscriptions
 	streams       []*stream
 	fetching      *share
@@ -39,7 +45,8 @@ func newTenant(c *Collector, id string) (*tenant, error) {
 	}
 	var err error
 	t.permission = permission{log: t.log, types: c.cfg.ContentTypes}
-	if t.client, err = c.clientFor(id, t.permission.check); err != nil {
+	t.calls = c.metrics.callsOf(id)
+	if err = t.connect(); err != nil {
 		return nil, err
 	}
 	types := len(c.cfg.ContentTypes)
@@ -47,30 +54,45 @@ func newTenant(c *Collector, id string) (*tenant, error) {
 	t.access = trouble{log: t.log, doing: accessing, shared: &c.access, shares: ofAll}
 	t.subscriptions = newSubscriptions(t)
 	for _, contentType := range c.cfg.ContentTypes {
-		t.streams = append(t.streams, newStream(t, contentType))
+		s, err := newStream(t, contentType)
+		if err != nil {
+			return nil, err
+		}
+		t.streams = append(t.streams, s)
 	}
 	return t, nil
 }
 
-// clientFor makes the client of one tenant. The credential and the connections are those of all.
-func (c *Collector) clientFor(id string, onToken func(auth.Claims)) (*o365.Client, error) {
-	tokens, err := auth.New(auth.Options{
-		Tenant: id, ClientID: c.cfg.ClientID, Credential: c.cfg.Credential,
+// connect makes the tenant's client. The credential and the connections are those of all tenants.
+func (t *tenant) connect() (err error) {
+	c := t.c
+	t.tokens, err = auth.New(auth.Options{
+		Tenant: t.id, ClientID: c.cfg.ClientID, Credential: c.cfg.Credential,
 		LoginURL: c.cfg.Login, TokenPath: c.cfg.TokenPath, Audience: c.cfg.Audience,
-		AllowInsecure: c.cfg.AllowInsecure, HTTPClient: c.http, OnToken: onToken,
+		AllowInsecure: c.cfg.AllowInsecure, HTTPClient: c.http, OnToken: t.permission.check, OnCall: t.called,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if c.client != nil {
-		return c.client.ForTenant(id, c.cfg.PublisherIdentifier, tokens)
+		t.client, err = c.client.ForTenant(t.id, c.cfg.PublisherIdentifier, t.tokens, t.called)
+		return err
 	}
-	c.client, err = o365.New(o365.Options{
-		Tenant: id, Publisher: c.cfg.PublisherIdentifier, APIURL: c.cfg.API, AllowInsecure: c.cfg.AllowInsecure,
-		HTTPClient: c.http, Tokens: tokens, RequestsPerMinute: c.cfg.RateLimit, BodyIdleTimeout: c.cfg.HTTPTimeout,
-		UserAgent: "in_office365/" + c.version,
+	t.client, err = o365.New(o365.Options{
+		Tenant: t.id, Publisher: c.cfg.PublisherIdentifier, APIURL: c.cfg.API, AllowInsecure: c.cfg.AllowInsecure,
+		HTTPClient: c.http, Tokens: t.tokens, RequestsPerMinute: c.cfg.RateLimit, BodyIdleTimeout: c.cfg.HTTPTimeout,
+		UserAgent: "in_office365/" + c.version, OnCall: t.called,
 	})
-	return c.client, err
+	c.client = t.client
+	return err
+}
+
+// called takes note of a call to the API or for a token.
+func (t *tenant) called(call o365.Call) {
+	if call.Op == o365.OpToken && call.Err == nil {
+		t.renewed.Add(1)
+	}
+	t.c.metrics.called(t.calls, call)
 }
 
 // start begins to collect, or goes on after stop. The first listings come a while later, so that those of many tenants do not come at once.

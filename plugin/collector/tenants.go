@@ -32,27 +32,32 @@ func (c *Collector) begin(ctx context.Context, ids []string) error {
 			if t, err = newTenant(c, id); err != nil {
 				return err
 			}
-			c.tenants[id] = t
+			c.changeTenants(func() { c.tenants[id] = t })
 		}
 		t.start(ctx, spread*time.Duration(i)/time.Duration(len(ids)))
-		c.active = append(c.active, id)
+		c.changeTenants(func() { c.active = append(c.active, id) })
 	}
 	return nil
+}
+
+func (c *Collector) changeTenants(change func()) {
+	c.tenantsChange.Lock()
+	defer c.tenantsChange.Unlock()
+	change()
 }
 
 // watch follows tenants_file. It is read rather than watched by inotify, which does not see what happens to a ConfigMap or behind a bind
 // mount. A change counts when it is read twice: once could be in the middle of a write.
 func (c *Collector) watch(ctx context.Context) {
-	reading := trouble{log: c.log, doing: "reading tenants_file"}
 	var changed []string
 	for sleep(ctx, tenantsInterval) {
 		ids, err := config.ReadTenants(c.cfg.TenantsFile)
 		if err != nil {
-			reading.report(err, "the tenants stay as they are until it can be used")
+			c.readingTenants.report(err, "the tenants stay as they are until it can be used")
 			changed = nil
 			continue
 		}
-		reading.over()
+		c.readingTenants.over()
 		switch added, removed := without(ids, c.active), without(c.active, ids); {
 		case len(added)+len(removed) == 0:
 			changed = nil
@@ -72,7 +77,7 @@ func (c *Collector) change(ctx context.Context, added, removed []string) {
 	for _, id := range removed {
 		c.tenants[id].stop()
 	}
-	c.active = without(c.active, removed)
+	c.changeTenants(func() { c.active = without(c.active, removed) })
 	if err := c.begin(ctx, added); err != nil {
 		c.log.Error("tenants_file: " + err.Error())
 	}

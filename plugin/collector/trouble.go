@@ -40,6 +40,9 @@ type trouble struct {
 	interval time.Duration
 	next     time.Time // for a line
 	told     map[diagnosis.Kind]bool
+	cause    diagnosis.Kind // of the last failure
+	text     string         // of the last failure; empty: another trouble tells of it
+	worked   time.Time      // when something succeeded last, since the first failure
 }
 
 // concernsAllTypes says whether all that is done for a tenant fails alike.
@@ -64,19 +67,19 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 	cause := diagnosis.Of(err)
 	if t.shared != nil && t.shares(cause, err) {
 		t.shared.report(err, remedy)
-		first, _, _ = t.note("")
+		first, _, _ = t.note("", "")
 		return first
 	}
 	cause = cause.For(t.of)
-	first, due, more := t.note(cause.Kind)
-	if !due {
-		return first
-	}
 	text := t.doing + " failed: " + err.Error()
 	for _, s := range []string{cause.What, cause.Do, remedy} {
 		if !strings.Contains(text, s) {
 			text += "; " + s
 		}
+	}
+	first, due, more := t.note(cause.Kind, text)
+	if !due {
+		return first
 	}
 	if cause.Kind != diagnosis.Other {
 		more = append(more, "cause", string(cause.Kind))
@@ -86,12 +89,12 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 }
 
 // note counts a failure, and says whether it is the first, and whether a line is due, with which details. None is due for a kind "".
-func (t *trouble) note(kind diagnosis.Kind) (first, due bool, details []any) {
+func (t *trouble) note(kind diagnosis.Kind, text string) (first, due bool, details []any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	t.count++
-	t.last = now
+	t.last, t.cause, t.text = now, kind, text
 	if first = t.since.IsZero(); first {
 		t.since, t.interval, t.told = now, troubleInterval, map[diagnosis.Kind]bool{}
 	}
@@ -114,6 +117,18 @@ func (t *trouble) reset() {
 	t.since, t.count = time.Time{}, 0
 }
 
+// status tells of the trouble at present, if there is one that is its own.
+func (t *trouble) status() (TroubleStatus, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.since.IsZero() || t.text == "" {
+		return TroubleStatus{}, false
+	}
+	return TroubleStatus{
+		Doing: t.doing, Cause: string(t.cause), Text: t.text, Since: t.since, Last: t.last, Count: t.count, Works: t.worked.After(t.last),
+	}, true
+}
+
 // over ends a trouble, if there was one and nothing has failed for a while.
 func (t *trouble) over() {
 	if t.shared != nil {
@@ -121,7 +136,10 @@ func (t *trouble) over() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.since.IsZero() || time.Since(t.last) < troubleQuiet {
+	if t.since.IsZero() {
+		return
+	}
+	if t.worked = time.Now(); t.worked.Sub(t.last) < troubleQuiet {
 		return
 	}
 	if len(t.told) > 0 {

@@ -63,6 +63,8 @@ type Config struct {
 	RootCAs       *x509.CertPool // nil: the system's
 	HTTPTimeout   time.Duration
 	AllowInsecure bool
+
+	MetricsPerTenant bool // label metrics by tenant
 }
 
 // Start says how far back a first run reaches: to Time if it is set, else Back before now.

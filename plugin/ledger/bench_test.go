@@ -78,3 +78,21 @@ func BenchmarkListAgain(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/page, "ns/blob")
 }
+
+// What it costs to count what is pending, here half of the blobs.
+func BenchmarkPending(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "db")
+	busy(b, path)
+	l, err := ledger.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	var pending int64
+	for b.Loop() {
+		if pending, _, err = l.Stream(key).Pending(); err != nil || pending == 0 {
+			b.Fatal(pending, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(pending), "ns/blob")
+}

@@ -109,6 +109,8 @@ func dueKey(notBefore, created time.Time, id []byte) []byte {
 
 func dueID(key []byte) []byte { return key[dueKeyPrefix:] }
 
+func dueCreated(key []byte) time.Time { return fromMilli(int64(binary.BigEndian.Uint64(key[8:]))) }
+
 func sortByAge(entries []Entry) {
 	slices.SortFunc(entries, func(a, b Entry) int { return a.Created.Compare(b.Created) })
 }

@@ -37,6 +37,9 @@ func (e *LockedError) Error() string {
 
 // Ledger is an open file. Its methods may be called by several goroutines.
 type Ledger struct {
+	// OnWrite, set before the first Flush, is told how long each took that had something to write, and how it ended; nil: nobody is.
+	OnWrite func(took time.Duration, err error)
+
 	db       *bbolt.DB
 	setAside string
 
@@ -98,9 +101,13 @@ func (l *Ledger) Flush() (err error) {
 	if len(batches) == 0 {
 		return nil
 	}
+	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil { // bbolt panics on pages that it cannot make sense of
 			err = fmt.Errorf("%v", p)
+		}
+		if l.OnWrite != nil {
+			l.OnWrite(time.Since(began), err)
 		}
 		l.written(batches, err)
 		if err != nil {
@@ -115,6 +122,22 @@ func (l *Ledger) Flush() (err error) {
 		}
 		return nil
 	})
+}
+
+// Size is that of the file, in bytes.
+func (l *Ledger) Size() (size int64, err error) {
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		size = tx.Size()
+		return nil
+	})
+	return size, err
+}
+
+// Unwritten is how many blobs have changes that the file does not have yet.
+func (l *Ledger) Unwritten() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unwritten
 }
 
 // takeUnwritten copies what has to be written; the streams keep it until written says that it is on the disk.

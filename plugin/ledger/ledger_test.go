@@ -553,3 +553,53 @@ func TestAddressWithANulIsNoDamage(t *testing.T) {
 		t.Errorf("due %v, %v", due, err)
 	}
 }
+
+func TestPendingCountsWhatIsNeitherDoneNorLost(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	l := open(t, path)
+	s := l.Stream(key)
+	var wrote []error
+	l.OnWrite = func(_ time.Duration, err error) { wrote = append(wrote, err) }
+	want := func(when string, n int64, oldest time.Time) {
+		t.Helper()
+		got, since, err := s.Pending()
+		if err != nil || got != n || !since.Equal(oldest) {
+			t.Errorf("%s: %d pending, the oldest of %v, %v; want %d, %v", when, got, since, err, n, oldest)
+		}
+	}
+	flush := func() {
+		t.Helper()
+		if err := l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("a new stream", 0, time.Time{})
+
+	young, old, oldest := entry("young", time.Hour), entry("old", 2*time.Hour), entry("oldest", 3*time.Hour)
+	must[int](t)(s.Add([]ledger.Entry{young, old, oldest}))
+	want("listed", 3, oldest.Created)
+	flush()
+	want("listed and written", 3, oldest.Created)
+
+	oldest.State = ledger.Done
+	s.Update(oldest)
+	old.NotBefore = old.Created.Add(time.Minute)
+	s.Update(old)
+	want("one is done, one waits", 2, old.Created)
+	flush()
+	want("and that is written", 2, old.Created)
+
+	young.State, old.State = ledger.Lost, ledger.Done
+	s.Update(young)
+	s.Update(old)
+	want("all have ended", 0, time.Time{})
+	flush()
+	want("and that is written", 0, time.Time{})
+	flush()
+	if len(wrote) != 3 {
+		t.Errorf("told of %d writes, want the 3 that had something to write: %v", len(wrote), wrote)
+	}
+	if size, err := l.Size(); err != nil || size < 4096 || l.Unwritten() != 0 {
+		t.Errorf("size %d, %v, unwritten %d", size, err, l.Unwritten())
+	}
+}

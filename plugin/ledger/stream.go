@@ -205,6 +205,33 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 	return due, next, nil
 }
 
+// Pending counts the blobs that are pending, and finds when the oldest of them became available (zero: there is none). It looks at each:
+// about a tenth of a microsecond a blob.
+func (s *Stream) Pending() (n int64, oldest time.Time, err error) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	for _, e := range s.entries {
+		if e.State == Pending {
+			n++
+			oldest = soonest(oldest, e.Created)
+		}
+	}
+	err = s.view(func(_, order *bbolt.Bucket) error {
+		if order == nil {
+			return nil
+		}
+		c := order.Cursor()
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			if _, newer := s.entries[string(dueID(k))]; !newer {
+				n++
+				oldest = soonest(oldest, dueCreated(k))
+			}
+		}
+		return nil
+	})
+	return n, oldest, err
+}
+
 // soonest takes a zero time for none.
 func soonest(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {

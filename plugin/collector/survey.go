@@ -1,0 +1,115 @@
+package collector
+
+import (
+	"context"
+	"time"
+)
+
+// surveyInterval is how often the pending blobs are counted: 50 ns each, whatever else is going on.
+const surveyInterval = 5 * time.Second
+
+// surveyed is what a stream knows of itself by its last survey.
+type surveyed struct {
+	pending       int64
+	oldest        time.Time // when the oldest pending blob became available
+	completeUntil time.Time // what became available before that is through, or lost and announced
+	chart         chart
+}
+
+// survey takes stock now and then, so that telling of it costs nothing and waits for nobody.
+func (c *Collector) survey(ctx context.Context) {
+	for {
+		collected, _ := c.everyTenant()
+		for _, t := range collected {
+			for _, s := range t.streams {
+				if err := s.survey(); err != nil {
+					c.ledgerTrouble.report(err, "")
+				}
+			}
+		}
+		if !sleep(ctx, surveyInterval) {
+			return
+		}
+	}
+}
+
+func (s *stream) survey() error {
+	until := s.listedUntil.time() // first: a blob that is listed while the others are counted is not behind it
+	pending, oldest, err := s.ledger.Pending()
+	if err != nil {
+		return err
+	}
+	if !until.IsZero() && !oldest.IsZero() {
+		until = earlier(until, oldest)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.surveyed.pending, s.surveyed.oldest, s.surveyed.completeUntil = pending, oldest, until
+	s.surveyed.chart.draw(time.Now(), s.counts.settled.Load(), s.counts.handedOver.Load())
+	return nil
+}
+
+// chart makes a History of counts that only grow.
+type chart struct {
+	history History
+	began   time.Time // of the current minute; zero: nothing has been drawn
+	blobs   int64     // that the history has, or that are older
+	records int64
+}
+
+// draw adds what has come since it was last called to the current minute.
+func (c *chart) draw(now time.Time, blobs, records int64) {
+	if c.began.IsZero() || now.Sub(c.began) > historyMinutes*time.Minute {
+		*c = chart{began: now, blobs: c.blobs, records: c.records}
+	}
+	for ; now.Sub(c.began) >= time.Minute; c.began = c.began.Add(time.Minute) {
+		copy(c.history[:], c.history[1:])
+		c.history[len(c.history)-1] = Minute{}
+	}
+	current := &c.history[len(c.history)-1]
+	current.Blobs += uint32(blobs - c.blobs)       //nolint:gosec // of a minute
+	current.Records += uint32(records - c.records) //nolint:gosec // of a minute
+	c.blobs, c.records = blobs, records
+}
+
+// count takes note of the records that the host has copied, off the callback, which has no time for it.
+func (c *Collector) count(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.queue.tallied:
+			c.countCopied()
+		}
+	}
+}
+
+func (c *Collector) countCopied() {
+	for _, t := range c.queue.takeTallies() {
+		times := t.times
+		for _, r := range t.runs {
+			r.stream.countCopied(r, times[:r.records], t.handedAt)
+			times = times[r.records:]
+		}
+		c.queue.giveBack(t)
+	}
+}
+
+// countCopied counts the records of one run, which happened at those times, in seconds.
+func (s *stream) countCopied(r run, times []uint32, at time.Time) {
+	s.counts.handedOver.Add(int64(r.records))
+	s.counts.handedOverBytes.Add(r.bytes)
+	now := s.now().Add(-time.Since(at)).Unix() // by the API's clock
+	var newest int64
+	for _, t := range times {
+		if t == 0 {
+			continue
+		}
+		happened := min(int64(t), now)
+		newest = max(newest, happened)
+		s.delay.Observe(float64(now - happened))
+	}
+	if newest > 0 {
+		s.counts.newestRecord.raise(time.Unix(newest, 0))
+	}
+}
