@@ -297,3 +297,32 @@ func TestRefusalWhileIdleCostsHalfTheRate(t *testing.T) {
 		between(t, "a thousand calls at a quarter of the rate", calls(t, c, 1000), 6*time.Minute, 8*time.Minute)
 	})
 }
+
+func TestBudgetTellsHowItIsUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		status := http.StatusOK
+		c := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			if status != http.StatusOK {
+				fail(w, status, "AF429", "too many")
+				return
+			}
+			ok(w, r)
+		}, func(o *o365.Options) { o.RequestsPerMinute = 600 })
+		if got, want := c.Budget(), (o365.BudgetStatus{PerMinute: 600, Allowed: 600}); got != want {
+			t.Errorf("unused: %+v, want %+v", got, want)
+		}
+		calls(t, c, 30)
+		if got, want := c.Budget(), (o365.BudgetStatus{PerMinute: 600, Allowed: 600, Used: 30}); got != want {
+			t.Errorf("used: %+v, want %+v", got, want)
+		}
+		status = http.StatusTooManyRequests
+		calls(t, c, 1)
+		if got := c.Budget(); got.Allowed >= 600 || !got.HeldUntil.After(time.Now()) || got.Used != 30 {
+			t.Errorf("throttled: %+v", got)
+		}
+		time.Sleep(time.Hour)
+		if got := c.Budget(); got.Allowed != 600 || got.Used != 0 || got.HeldUntil.After(time.Now()) {
+			t.Errorf("an hour later: %+v", got)
+		}
+	})
+}

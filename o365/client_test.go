@@ -561,3 +561,39 @@ func TestStartSubscription(t *testing.T) {
 		})
 	}
 }
+
+// Each request is told of, with its error, but those that nobody waited for.
+func TestCallsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		status := http.StatusOK
+		c := inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(250 * time.Millisecond)
+			if status != http.StatusOK {
+				fail(w, status, "AF50000", "busy")
+				return
+			}
+			io.WriteString(w, "[]")
+		}, func(o *o365.Options) {
+			o.OnCall = func(call o365.Call) {
+				text := fmt.Sprint(call.Op, " ", call.Took)
+				if call.Err != nil {
+					text += fmt.Sprint(" ", typed(t, call.Err).Status)
+				}
+				told = append(told, text)
+			}
+		})
+		_, _ = c.Subscriptions(t.Context())
+		status = http.StatusServiceUnavailable
+		_, _ = c.Subscriptions(t.Context())
+		status = http.StatusUnauthorized // costs a second request
+		_ = c.StartSubscription(t.Context(), o365.AuditGeneral)
+		left, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer leave()
+		_, _ = c.Subscriptions(left)
+		want := []string{"list subscriptions 250ms", "list subscriptions 250ms 503", "start subscription 250ms 401", "start subscription 250ms 401"}
+		if !slices.Equal(told, want) {
+			t.Errorf("told of %q, want %q", told, want)
+		}
+	})
+}

@@ -24,7 +24,7 @@ type host interface {
 // source is where an instance's batches come from: a *collector.Collector.
 type source interface {
 	Start()
-	Take() []byte // nil while paused
+	Take() []byte              // nil while paused
 	Called(took time.Duration) // how long a callback for a batch took
 	Release(data unsafe.Pointer)
 	Pause() // may come twice

@@ -603,3 +603,32 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		})
 	}
 }
+
+func TestAttemptsToGetATokenAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []o365.Call
+		refuse := false
+		s := source(t, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			if refuse {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			issue(w, "token")
+		}, func(o *auth.Options) { o.OnCall = func(call o365.Call) { told = append(told, call) } })
+		if end := s.Expires(); !end.IsZero() {
+			t.Errorf("no token yet, which ends at %v", end)
+		}
+		wantToken(t, s, "token")
+		wantToken(t, s, "token")
+		if end := s.Expires(); time.Until(end) < life-2*time.Second || time.Until(end) > life {
+			t.Errorf("the token ends in %v, want %v", time.Until(end), life)
+		}
+		refuse = true
+		time.Sleep(2 * time.Hour)
+		_, _ = s.Token(t.Context())
+		if len(told) != 2 || told[0].Op != o365.OpToken || told[0].Took != time.Second || told[0].Err != nil || told[1].Err == nil {
+			t.Errorf("told of %+v", told)
+		}
+	})
+}

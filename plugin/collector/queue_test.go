@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 type goMemory struct{}
@@ -204,4 +206,22 @@ func TestRepeatsCanBeOff(t *testing.T) {
 	r := newRepeats(0, 3)
 	r.add(r.id([]byte("a")), time.Now())
 	expect(t, "seen", r.seen(r.id([]byte("a")), time.Now()), false)
+}
+
+// What is counted is counted in memory that is there.
+func TestCountingAllocatesNothingPerRecord(t *testing.T) {
+	q, s := testQueue(4, 100), &stream{delay: prometheus.NewHistogram(prometheus.HistogramOpts{Buckets: delayBuckets})}
+	allocations := testing.AllocsPerRun(100, func() {
+		tally := q.emptyTally()
+		for i := range uint32(1000) {
+			tally.add(s, i, 100)
+		}
+		for _, at := range tally.times {
+			s.delay.Observe(float64(at))
+		}
+		q.giveBack(tally)
+	})
+	if allocations > 0 {
+		t.Errorf("%v allocations for 1,000 records", allocations)
+	}
 }

@@ -181,6 +181,7 @@ func Parse(stanza Getter) (*Config, error) {
 	r.proxy(c)
 	r.certificates(c)
 	c.HTTPTimeout = r.duration("http_timeout", DefaultHTTPTimeout, time.Second, time.Hour)
+	c.MetricsPerTenant = r.boolean("metrics_per_tenant", len(c.Tenants) <= 20)
 	if r.err != nil {
 		return nil, r.err
 	}
