@@ -286,9 +286,6 @@ func (s *stream) noteGaps(ctx context.Context, windows []window) {
 			Kind: noticeGap, ContentType: string(s.contentType), From: w.from, To: w.to,
 			Reason: "the API no longer lists what became available then, and nobody has listed it before",
 		}
-		s.counts.gaps.Add(1)
-		s.counts.gapTime.Add(int64(gap.To.Sub(gap.From)))
-		s.counts.lastLoss.set(time.Now())
 		s.log.Error("gap: "+gap.Reason, "from", gap.From, "to", gap.To)
 		s.mu.Lock()
 		s.gaps[gap] = true
@@ -301,7 +298,11 @@ func (s *stream) noteGaps(ctx context.Context, windows []window) {
 		if s.tenant.announce(ctx, gap, settled) != nil { // stopped: it is for the next start
 			settled()
 			s.todo = append(s.todo, window{from: w.from, to: w.to})
+			continue
 		}
+		s.counts.gaps.Add(1)
+		s.counts.gapTime.Add(int64(gap.To.Sub(gap.From)))
+		s.counts.lastLoss.set(time.Now())
 	}
 }
 
