@@ -334,15 +334,16 @@ func (s *stream) tryAgain(f *flight, err error) {
 // lose gives a blob up: logged, counted, announced, and then noted in the ledger.
 func (s *stream) lose(ctx context.Context, f *flight, lost *atomic.Int64, err error) {
 	e := s.entry(f)
+	s.counts.lastLoss.set(time.Now())
 	s.log.Error("blob lost: "+err.Error(), "content_id", e.ID, "content_created", e.Created, "records_delivered", f.queued)
 	if s.tenant.announce(ctx, &normalize.Notice{
 		Kind: noticeBlobLost, ContentType: string(s.contentType), ContentID: e.ID, From: e.Created, To: e.Expires, Reason: err.Error(),
-	}, func() { _ = s.end(f, ledger.Lost) }) != nil {
+	}, func() {
+		_ = s.end(f, ledger.Lost)
+		lost.Add(1)
+	}) != nil {
 		s.interrupted(f)
-		return
 	}
-	lost.Add(1)
-	s.counts.lastLoss.set(time.Now())
 }
 
 // interrupted leaves a blob to the next start of the tenant, as its collecting has been stopped.
