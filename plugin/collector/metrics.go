@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -81,9 +80,8 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	describe(ch, ofType)
 	describe(ch, ofTenant)
 	describe(ch, ofInput)
-	for _, desc := range []*prometheus.Desc{noticesDesc, troublesDesc, buildDesc} {
-		ch <- desc
-	}
+	ch <- noticesDesc
+	ch <- troublesDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -120,7 +118,6 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for cause, n := range causes(&s) {
 		ch <- prometheus.MustNewConstMetric(troublesDesc, prometheus.GaugeValue, float64(n), cause)
 	}
-	ch <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1, s.Version, runtime.Version())
 }
 
 // causes counts what fails at present by its cause.
@@ -234,7 +231,6 @@ func flag(b bool) float64 {
 var (
 	noticesDesc  = desc("notices_total", "Notices given.", "kind")
 	troublesDesc = desc("troubles", "What fails at present, by cause.", "cause")
-	buildDesc    = desc("build_info", "1, with the version of the plugin and of Go.", "version", "goversion")
 )
 
 var (
