@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"github.com/fluent/fluent-bit-go/input"
+
+	"in_office365/plugin/monitor"
 )
 
 // The functions below are looked up by name (Fluent Bit v5.1.1
@@ -24,7 +26,7 @@ const (
 
 // plugin is the only state of the library. It survives hot reload, since a Go
 // library is never unloaded.
-var plugin = newShim(openCollector)
+var plugin = newShim(opener{monitor.New(version)}.open)
 
 // FLBPluginPreRegister is called before FLBPluginRegister, hotReload being 1
 // while the previous generation of instances still runs.

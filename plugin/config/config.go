@@ -55,6 +55,9 @@ type Config struct {
 	Settle        time.Duration
 	Notices       bool
 
+	MetricsAddress   string // host:port; empty: off
+	MetricsPerTenant bool   // label metrics by tenant
+
 	Record     normalize.Options // format, separator, nulls, name_value, expand_json, max_keys, raw_key, event_tag, phcustid, redact_dlp
 	SchemaFile string
 
@@ -63,8 +66,6 @@ type Config struct {
 	RootCAs       *x509.CertPool // nil: the system's
 	HTTPTimeout   time.Duration
 	AllowInsecure bool
-
-	MetricsPerTenant bool // label metrics by tenant
 }
 
 // Start says how far back a first run reaches: to Time if it is set, else Back before now.
@@ -107,6 +108,8 @@ const (
 	DefaultDedupWindow  = time.Hour
 	DefaultSettle       = 5 * time.Second
 	DefaultHTTPTimeout  = time.Minute
+	// DefaultPerTenant is the number of tenants up to which metrics_per_tenant is on: with five content types each, some 4,000 series.
+	DefaultPerTenant = 20
 
 	MaxWorkers    = 64
 	MaxRateLimit  = 1_000_000
@@ -117,10 +120,6 @@ const (
 	MaxRecordSize = 256_000_000
 	MaxMaxKeys    = 65_535
 )
-
-// notYet names keys that a stanza may carry but this version does not act on. They are refused: a user must not believe that an
-// endpoint is in use that is not.
-var notYet = [...]string{"metrics_address"}
 
 // formats are the values of the key format, in the order of normalize's constants.
 var formats = [...]string{normalize.FormatFlat: "flat", normalize.FormatRaw: "raw", normalize.FormatFortiSIEM: "fortisiem"}
@@ -144,12 +143,6 @@ func (e *Error) Error() string {
 // key and what is allowed.
 func Parse(stanza Getter) (*Config, error) {
 	r := &reader{stanza: stanza}
-	for _, key := range notYet {
-		if v := r.get(key); v == "" || strings.EqualFold(v, "off") {
-			continue
-		}
-		r.fail(key, "", "is not supported by this version", "remove it")
-	}
 	c := &Config{AllowInsecure: r.boolean("allow_insecure", false)}
 	kind := r.credentialKind()
 	r.tenants(c)
@@ -175,13 +168,14 @@ func Parse(stanza Getter) (*Config, error) {
 	c.DedupWindow = r.durationOrOff("dedup_window", DefaultDedupWindow, time.Second, o365.Retention)
 	c.Settle = r.duration("settle", DefaultSettle, time.Second, 10*time.Minute)
 	c.Notices = r.boolean("notices", true)
+	c.MetricsAddress = r.listenAddress("metrics_address")
+	c.MetricsPerTenant = r.boolean("metrics_per_tenant", len(c.Tenants) <= DefaultPerTenant)
 	r.record(&c.Record)
 	c.SchemaFile = r.get("schema_file")
 	c.Record.Names = r.schemaFile("schema_file", c.SchemaFile)
 	r.proxy(c)
 	r.certificates(c)
 	c.HTTPTimeout = r.duration("http_timeout", DefaultHTTPTimeout, time.Second, time.Hour)
-	c.MetricsPerTenant = r.boolean("metrics_per_tenant", len(c.Tenants) <= 20)
 	if r.err != nil {
 		return nil, r.err
 	}

@@ -73,6 +73,8 @@ func TestDefaults(t *testing.T) {
 		{"dedup_window", c.DedupWindow, time.Hour},
 		{"settle", c.Settle, 5 * time.Second},
 		{"notices", c.Notices, true},
+		{"metrics_address", c.MetricsAddress, ""},
+		{"metrics_per_tenant", c.MetricsPerTenant, true},
 		{"http_timeout", c.HTTPTimeout, time.Minute},
 		{"allow_insecure", c.AllowInsecure, false},
 		{"record keys", c.Record, normalize.Options{
@@ -122,6 +124,16 @@ func TestValues(t *testing.T) {
 		{"rate by the second", stanza{"rate_limit": "10/s"}, func(c *config.Config) any { return c.RateLimit }, 600},
 		{"bare rate", stanza{"rate_limit": "300"}, func(c *config.Config) any { return c.RateLimit }, 300},
 		{"notices off", stanza{"notices": "No"}, func(c *config.Config) any { return c.Notices }, false},
+		{"metrics off", stanza{"metrics_address": "Off"}, func(c *config.Config) any { return c.MetricsAddress }, ""},
+		{"metrics for this machine", stanza{"metrics_address": "2021"}, func(c *config.Config) any { return c.MetricsAddress }, "127.0.0.1:2021"},
+		{"metrics without a host", stanza{"metrics_address": ":2021"}, func(c *config.Config) any { return c.MetricsAddress }, "127.0.0.1:2021"},
+		{"metrics for all", stanza{"metrics_address": "0.0.0.0:2021"}, func(c *config.Config) any { return c.MetricsAddress }, "0.0.0.0:2021"},
+		{"metrics for all, IPv6 too", stanza{"metrics_address": "[::]:2021"}, func(c *config.Config) any { return c.MetricsAddress }, "[::]:2021"},
+		{"metrics at a name", stanza{"metrics_address": "localhost:0"}, func(c *config.Config) any { return c.MetricsAddress }, "localhost:0"},
+		{"metrics of all tenants in one", stanza{"metrics_per_tenant": "off"}, func(c *config.Config) any { return c.MetricsPerTenant }, false},
+		{"metrics of few tenants apart", stanza{"tenant_id": strings.ReplaceAll(guids(20), "\n", " ")}, func(c *config.Config) any { return c.MetricsPerTenant }, true},
+		{"metrics of many tenants in one", stanza{"tenant_id": strings.ReplaceAll(guids(21), "\n", " ")}, func(c *config.Config) any { return c.MetricsPerTenant }, false},
+		{"metrics of many tenants apart", stanza{"tenant_id": strings.ReplaceAll(guids(21), "\n", " "), "metrics_per_tenant": "on"}, func(c *config.Config) any { return c.MetricsPerTenant }, true},
 		{"format", stanza{"format": "FortiSIEM"}, func(c *config.Config) any { return c.Record.Format }, normalize.FormatFortiSIEM},
 		{"separator", stanza{"separator": "."}, func(c *config.Config) any { return c.Record.Separator }, byte('.')},
 		{"nulls", stanza{"nulls": "keep"}, func(c *config.Config) any { return c.Record.KeepNulls }, true},
@@ -159,6 +171,7 @@ func TestRefusals(t *testing.T) {
 		aDuration  = "a duration such as 30s, 5m, 24h or 7d, "
 		aStart     = "now, a duration back of at most 7d (the API keeps no more), or a time such as 2026-01-31T00:00:00Z"
 		aProxy     = "host:port or http://host:port, with user:password@ before the host where the proxy asks for it"
+		anAddress  = "off, a port such as 2021 (of 127.0.0.1 only), or host:port such as 0.0.0.0:2021 or [::]:2021 (for others to reach)"
 		anEnum     = "a CSV file with the columns enum,value,name (enum RecordType, UserType or LogonType)"
 	)
 	noPEM := file(t, "not a certificate")
@@ -172,7 +185,12 @@ func TestRefusals(t *testing.T) {
 		{stanza{"client_id": ""}, "client_id is missing: " + anApp},
 		{stanza{"client_id": tenant[1:]}, `client_id "` + tenant[1:] + `" is not a GUID: ` + anApp},
 		{stanza{"publisher_identifier": "me"}, `publisher_identifier "me" is not a GUID: ` + aPublisher},
-		{stanza{"metrics_address": "127.0.0.1:2021"}, "metrics_address is not supported by this version: remove it"},
+		{stanza{"metrics_address": "on"}, `metrics_address "on" is no address to listen on: ` + anAddress},
+		{stanza{"metrics_address": "127.0.0.1"}, `metrics_address "127.0.0.1" is no address to listen on: ` + anAddress},
+		{stanza{"metrics_address": "0.0.0.0:65536"}, `metrics_address "0.0.0.0:65536" is no address to listen on: ` + anAddress},
+		{stanza{"metrics_address": "http://localhost:2021"}, `metrics_address "http://localhost:2021" is no address to listen on: ` + anAddress},
+		{stanza{"metrics_address": "::1:2021"}, `metrics_address "::1:2021" is no address to listen on: ` + anAddress},
+		{stanza{"metrics_per_tenant": "some"}, `metrics_per_tenant "some" is not a boolean: on or off`},
 		{stanza{"cloud": "germany"}, `cloud "germany" is not known: one of enterprise, gcc, gcc_high, dod, china`},
 		{stanza{"authentication_endpoint": "ftp://login.example.com"}, `authentication_endpoint "ftp://login.example.com" is not a host: a host name such as login.microsoftonline.com, with or without https://`},
 		{stanza{"authentication_endpoint": "user:pw@login.example.com"}, `authentication_endpoint "***@login.example.com" is not a host: a host name such as login.microsoftonline.com, with or without https://`},
@@ -256,7 +274,7 @@ func TestSummaryMasksSecrets(t *testing.T) {
 			t.Errorf("the summary shows %q: %s", secret, line)
 		}
 	}
-	for _, part := range []string{"client_secret ***", "me:xxxxx@proxy.example.com", "start_from 7d", "batch_size 4M", "rate_limit 2000/m"} {
+	for _, part := range []string{"client_secret ***", "me:xxxxx@proxy.example.com", "start_from 7d", "batch_size 4M", "rate_limit 2000/m", "metrics_address off", "metrics_per_tenant on"} {
 		if !strings.Contains(line, part) {
 			t.Errorf("no %q in the summary: %s", part, line)
 		}

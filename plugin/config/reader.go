@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -256,6 +257,30 @@ func (r *reader) endpoint(key, fallback string, allowInsecure bool) *url.URL {
 	}
 	u.Path = ""
 	return u
+}
+
+// loopback is where a server listens whose host is not written.
+const loopback = "127.0.0.1"
+
+// listenAddress is where a server listens: off, which is "", or a port, or host:port.
+func (r *reader) listenAddress(key string) string {
+	v := r.get(key)
+	switch strings.ToLower(v) {
+	case "", "off", "false", "no":
+		return ""
+	}
+	host, port, err := net.SplitHostPort(v)
+	if err != nil {
+		host, port = "", v // or it is no port either
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil || strings.ContainsAny(host, " /@") {
+		r.fail(key, v, "is no address to listen on", "off, a port such as 2021 (of "+loopback+" only), or host:port such as 0.0.0.0:2021 or [::]:2021 (for others to reach)")
+		return ""
+	}
+	if host == "" {
+		host = loopback
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func validPort(u *url.URL) bool {

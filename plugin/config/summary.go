@@ -66,6 +66,8 @@ func (c *Config) Summary() []any {
 		"dedup_window", dedup,
 		"settle", shortDuration(c.Settle),
 		"notices", onOff[c.Notices],
+		"metrics_address", orOff(c.MetricsAddress),
+		"metrics_per_tenant", onOff[c.MetricsPerTenant],
 		"http_timeout", shortDuration(c.HTTPTimeout),
 	)
 	if c.HTTPProxy != nil {
