@@ -7,9 +7,12 @@ package main
 import "C"
 
 import (
+	"time"
 	"unsafe"
 
 	"github.com/fluent/fluent-bit-go/input"
+
+	"in_office365/plugin/collector"
 )
 
 // fluentBit is the host as one input instance sees it, from Init to Exit and on
@@ -18,6 +21,8 @@ type fluentBit struct {
 	plugin *C.struct_host_plugin // shared by all instances; this one's during Init only
 	api    *C.struct_host_api
 	ins    unsafe.Pointer
+
+	metrics C.struct_host_metrics
 }
 
 func newFluentBit(plugin unsafe.Pointer) *fluentBit {
@@ -39,6 +44,17 @@ func (f *fluentBit) Name() string {
 // (since v4.1.0). Only during Init.
 func (f *fluentBit) SetHandle(handle uintptr) {
 	C.host_set_context(f.plugin, C.uintptr_t(handle))
+}
+
+// MakeMetrics adds figures to Fluent Bit's own metrics, where it can. Only during Init.
+func (f *fluentBit) MakeMetrics() {
+	f.metrics = C.host_make_metrics(f.ins, C.uint64_t(time.Now().UnixNano()))
+}
+
+// SetMetrics shows figures in Fluent Bit's own metrics, where MakeMetrics could.
+func (f *fluentBit) SetMetrics(n collector.Figures) {
+	C.host_set_metrics(f.metrics, f.ins, C.uint64_t(time.Now().UnixNano()),
+		C.double(n.Behind.Seconds()), C.double(n.Incomplete), C.double(n.Lost), C.double(n.Gaps))
 }
 
 // LogLevel is the finest level that the instance is configured to log at.

@@ -63,6 +63,89 @@ static inline const char *host_input_name(void *i_ins)
     return flb_input_name != NULL ? flb_input_name(i_ins) : NULL;
 }
 
+/*
+ * Fluent Bit's own metrics. Neither is this part of the plugin API, but the executable exports it (src/CMakeLists.txt:619, ENABLE_EXPORTS),
+ * with the same signatures from v3.0.0 to v5.1.1. It is safe as used here:
+ *   - Metrics and their label sets are made in Init. Whoever reads an input's metrics, the exporter (src/flb_metrics_exporter.c:324) or
+ *     the input fluentbit_metrics, walks their lists without a lock, but begins when all inputs are initialised: the former in
+ *     src/flb_engine.c:1317, the latter by src/flb_input_thread.c:394.
+ *   - Afterwards only values change, which are atomic (lib/cmetrics/src/cmt_metric.c:71).
+ *   - They belong to the input, which is destroyed when Exit has returned (src/flb_input.c:2127). All strings are copied.
+ */
+struct cmt;
+struct cmt_gauge;
+struct cmt_counter;
+
+extern struct cmt *flb_input_get_cmt_instance(void *i_ins) __attribute__((weak));
+extern struct cmt_gauge *cmt_gauge_create(struct cmt *cmt, const char *ns, const char *subsystem, const char *name, const char *help,
+                                          int label_count, const char **label_keys) __attribute__((weak));
+extern int cmt_gauge_set(struct cmt_gauge *gauge, uint64_t timestamp, double value, int label_count,
+                         const char **label_values) __attribute__((weak));
+extern struct cmt_counter *cmt_counter_create(struct cmt *cmt, const char *ns, const char *subsystem, const char *name, const char *help,
+                                              int label_count, const char **label_keys) __attribute__((weak));
+extern int cmt_counter_set(struct cmt_counter *counter, uint64_t timestamp, double value, int label_count,
+                           const char **label_values) __attribute__((weak));
+
+/* NULL where the host has none */
+struct host_metrics {
+    struct cmt_gauge *behind;
+    struct cmt_gauge *incomplete;
+    struct cmt_counter *lost;
+    struct cmt_counter *gaps;
+};
+
+static inline void host_set_gauge(struct cmt_gauge *gauge, uint64_t timestamp, const char *input, double value)
+{
+    if (gauge != NULL) {
+        cmt_gauge_set(gauge, timestamp, value, 1, &input);
+    }
+}
+
+static inline void host_set_counter(struct cmt_counter *counter, uint64_t timestamp, const char *input, double value)
+{
+    if (counter != NULL) {
+        cmt_counter_set(counter, timestamp, value, 1, &input);
+    }
+}
+
+/* host_set_metrics: timestamp in nanoseconds of Unix time. */
+static inline void host_set_metrics(struct host_metrics metrics, void *i_ins, uint64_t timestamp, double behind, double incomplete,
+                                    double lost, double gaps)
+{
+    const char *input = host_input_name(i_ins);
+
+    host_set_gauge(metrics.behind, timestamp, input, behind);
+    host_set_gauge(metrics.incomplete, timestamp, input, incomplete);
+    host_set_counter(metrics.lost, timestamp, input, lost);
+    host_set_counter(metrics.gaps, timestamp, input, gaps);
+}
+
+/* host_make_metrics makes them, with the input's label. Only during Init. */
+static inline struct host_metrics host_make_metrics(void *i_ins, uint64_t timestamp)
+{
+    struct host_metrics metrics = {NULL, NULL, NULL, NULL};
+    const char *label = "name";
+    struct cmt *cmt;
+
+    if (flb_input_get_cmt_instance == NULL || host_input_name(i_ins) == NULL || cmt_gauge_create == NULL || cmt_gauge_set == NULL ||
+        cmt_counter_create == NULL || cmt_counter_set == NULL) {
+        return metrics;
+    }
+    cmt = flb_input_get_cmt_instance(i_ins);
+    if (cmt == NULL) {
+        return metrics;
+    }
+    metrics.behind = cmt_gauge_create(cmt, "fluentbit", "office365", "behind_seconds",
+                                      "How far back lies the moment up to which everything is through.", 1, &label);
+    metrics.incomplete = cmt_gauge_create(cmt, "fluentbit", "office365", "blobs_incomplete",
+                                          "Blobs whose records are not through.", 1, &label);
+    metrics.lost = cmt_counter_create(cmt, "fluentbit", "office365", "blobs_lost_total", "Blobs given up.", 1, &label);
+    metrics.gaps = cmt_counter_create(cmt, "fluentbit", "office365", "gaps_total",
+                                      "Spans that can not be listed any more and never were.", 1, &label);
+    host_set_metrics(metrics, i_ins, timestamp, 0, 0, 0, 0);
+    return metrics;
+}
+
 /* host_set_context stores the handle where the host returns it with the ...Ctx
  * callbacks, and says whether there was such a place. */
 static inline int host_set_context(struct host_plugin *plugin, uintptr_t handle)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 	"unsafe"
+
+	"in_office365/plugin/collector"
 )
 
 // host is what the shim asks of Fluent Bit for one instance.
@@ -17,6 +19,8 @@ type host interface {
 	Get(key string) string
 	Name() string
 	SetHandle(handle uintptr)
+	MakeMetrics()
+	SetMetrics(collector.Figures)
 	LogLevel() hostLevel
 	Print(level hostLevel, text string)
 }
@@ -24,8 +28,9 @@ type host interface {
 // source is where an instance's batches come from: a *collector.Collector.
 type source interface {
 	Start()
-	Take() []byte              // nil while paused
-	Called(took time.Duration) // how long a callback for a batch took
+	Take() []byte               // nil while paused
+	Called(took time.Duration)  // how long a callback for a batch took
+	Figures() collector.Figures // without waiting
 	Release(data unsafe.Pointer)
 	Pause() // may come twice
 	Resume()
@@ -53,8 +58,9 @@ type shim struct {
 // instance is one [INPUT] section at work. The host calls it on one thread; mu
 // serialises the calls of one that does otherwise.
 type instance struct {
-	tid int // its thread
-	log *hostLog
+	tid  int // its thread
+	host host
+	log  *hostLog
 
 	mu       sync.Mutex
 	source   source // nil once it has ended
@@ -95,8 +101,9 @@ func (s *shim) init(h host, tid int) (ok bool) {
 		logger.Error("cannot start: " + err.Error())
 		return false
 	}
-	inst.source = src
+	inst.source, inst.host = src, h
 	h.SetHandle(handle)
+	h.MakeMetrics()
 	logger.Info("initialized", "version", version)
 	return true
 }
@@ -179,6 +186,7 @@ func (s *shim) collect(handle uintptr, tid int) (batch []byte) {
 	s.call("FLBPluginInputCallback", handle, tid, func(inst *instance) {
 		defer func() { inst.source.Called(time.Since(began)) }()
 		inst.start()
+		inst.host.SetMetrics(inst.source.Figures())
 		if b := inst.source.Take(); len(b) > 0 {
 			batch = b
 		}

@@ -8,19 +8,24 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"in_office365/plugin/collector"
 )
 
 // fakeHost is one instance as the host sees it. slot is its context's place for
 // a handle, nil on hosts before v4.1.0.
 type fakeHost struct {
 	printed
-	name string
-	slot *uintptr
+	name    string
+	slot    *uintptr
+	metrics []string // what became of the host's metrics
 }
 
 func (*fakeHost) Get(string) string                 { return "" }
 func (h *fakeHost) Name() string                    { return h.name }
 func (*fakeHost) LogLevel() hostLevel               { return levelInfo }
+func (h *fakeHost) MakeMetrics()                    { h.metrics = append(h.metrics, "made") }
+func (h *fakeHost) SetMetrics(f collector.Figures)  { h.metrics = append(h.metrics, fmt.Sprint(f.Lost)) }
 func (h *fakeHost) Print(level hostLevel, s string) { h.print(level, s) }
 func (h *fakeHost) SetHandle(handle uintptr) {
 	if h.slot != nil {
@@ -34,6 +39,7 @@ type fakeSource struct {
 	calls   []string
 	panicOn string
 	empty   bool
+	lost    int64
 	log     *slog.Logger
 }
 
@@ -47,6 +53,10 @@ func (f *fakeSource) call(name string) {
 func (f *fakeSource) Start()  { f.call("Start") }
 func (f *fakeSource) Pause()  { f.call("Pause") }
 func (f *fakeSource) Resume() { f.call("Resume") }
+func (f *fakeSource) Figures() collector.Figures {
+	f.lost++
+	return collector.Figures{Lost: f.lost}
+}
 func (f *fakeSource) Take() []byte {
 	f.call("Take")
 	if f.empty {
@@ -114,6 +124,23 @@ func TestLifeOfAnInstance(t *testing.T) {
 	expectCalls(t, f, "Start", "Take", "Release a", "Pause", "Resume", "Take", "Pause", "Pause", "Stop")
 	f.log.Info("after exit")
 	expectLog(t, h, "3 [input:office365:a] initialized version=dev", "3 [input:office365:a] stopped")
+}
+
+// The host's metrics are made before anybody can read them, and left alone once it may have freed them.
+func TestMetricsAreSetBetweenInitAndExit(t *testing.T) {
+	s := newTestShim(map[string]*fakeSource{})
+	h := &fakeHost{name: "a"}
+	s.init(h, 1)
+	s.preRun(1)
+	s.collect(0, 1)
+	s.collect(0, 1)
+	s.pause(1)
+	s.preExit(1)
+	s.exit(1)
+	s.collect(0, 1)
+	if got := fmt.Sprint(h.metrics); got != "[made 1 2]" {
+		t.Errorf("metrics %s, want made once, then the figures of each call", got)
+	}
 }
 
 func TestFirstCollectStartsWhereThereIsNoPreRun(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -52,6 +53,7 @@ type Collector struct {
 	stats   stats
 	given   notices
 	metrics *metrics
+	figures atomic.Pointer[Figures]
 	started moment
 
 	fetching *turns

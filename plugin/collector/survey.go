@@ -27,6 +27,7 @@ func (c *Collector) survey(ctx context.Context) {
 				}
 			}
 		}
+		c.sumUp()
 		if !sleep(ctx, surveyInterval) {
 			return
 		}
