@@ -34,7 +34,7 @@ func (o opener) open(h host, log *slog.Logger) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	log.Info("configuration", cfg.Summary()...)
+	log.Info("starting", append([]any{"version", version}, cfg.Summary()...)...)
 	for _, path := range cfg.Exposed {
 		log.Warn("every user of this machine may read a secret: chmod o-r", "file", path)
 	}

@@ -104,7 +104,6 @@ func (s *shim) init(h host, tid int) (ok bool) {
 	inst.source, inst.host = src, h
 	h.SetHandle(handle)
 	h.MakeMetrics()
-	logger.Info("initialized", "version", version)
 	return true
 }
 

@@ -123,7 +123,7 @@ func TestLifeOfAnInstance(t *testing.T) {
 	s.collect(0, 1)
 	expectCalls(t, f, "Start", "Take", "Release a", "Pause", "Resume", "Take", "Pause", "Pause", "Stop")
 	f.log.Info("after exit")
-	expectLog(t, h, "3 [input:office365:a] initialized version=dev", "3 [input:office365:a] stopped")
+	expectLog(t, h, "3 [input:office365:a] stopped")
 }
 
 // The host's metrics are made before anybody can read them, and left alone once it may have freed them.
@@ -282,7 +282,8 @@ func TestNamelessInstanceIsNumbered(t *testing.T) {
 	s := newTestShim(map[string]*fakeSource{})
 	h := &fakeHost{}
 	s.init(h, 1)
-	expectLog(t, h, "3 [input:office365:#1] initialized version=dev")
+	s.exit(1)
+	expectLog(t, h, "3 [input:office365:#1] stopped")
 }
 
 func TestPanicIsContainedAndReportedOnce(t *testing.T) {

@@ -71,6 +71,7 @@ type Collector struct {
 	ledgerTrouble  trouble
 	readingTenants trouble
 	access         trouble // what keeps every tenant from being collected
+	panics         trouble // never over
 	compareClocks  sync.Once
 	startTooEarly  sync.Once
 }
@@ -129,7 +130,7 @@ func (c *Collector) connect(opts Options) {
 func (c *Collector) Start() {
 	c.started.set(time.Now())
 	if path := c.ledger.SetAside(); path != "" {
-		c.log.Error("the db is damaged and has been set aside; what the API still has is collected again", "db", c.cfg.DB, "set_aside", path)
+		c.log.Warn("the db is damaged and has been set aside; what the API still has is collected again", "db", c.cfg.DB, "set_aside", path)
 		c.run("announcing", func(ctx context.Context) {
 			c.announceOfAll(ctx, &normalize.Notice{Kind: noticeLedgerReset, Reason: "the db was damaged: records of the last days are repeated"})
 		})
@@ -138,7 +139,7 @@ func (c *Collector) Start() {
 	c.run("watching the credential", c.watchCredential)
 	c.run("counting what is handed over", c.count)
 	if err := c.begin(c.ctx, c.cfg.Tenants); err != nil {
-		c.log.Error(err.Error())
+		c.log.Error("a tenant can't be collected, nor those behind it: " + err.Error())
 	}
 	if c.cfg.TenantsFile != "" {
 		c.run("watching tenants_file", c.watch)
@@ -193,7 +194,7 @@ func (c *Collector) end() {
 	c.countCopied()
 	c.record(c.queue.takeSettled())
 	if err := c.ledger.Flush(); err != nil {
-		c.log.Error(err.Error())
+		c.log.Error("writing the db before the end: " + err.Error())
 	}
 	if err := c.ledger.Close(); err != nil {
 		c.log.Error("closing the db: " + err.Error())

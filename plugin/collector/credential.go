@@ -49,7 +49,11 @@ func (c *Collector) watchCredential(ctx context.Context) {
 		now := time.Now()
 		if end := c.cfg.Credential.Expires(); e.due(end, now) {
 			reason := expiryReason(end, now)
-			c.log.Warn(reason)
+			if end.After(now) {
+				c.log.Warn("a new credential is needed soon: " + reason)
+			} else {
+				c.log.Error("a new credential is needed now: " + reason)
+			}
 			c.announceOfAll(ctx, &normalize.Notice{Kind: noticeCredentialExpiring, Reason: reason, To: end})
 		}
 		if !sleep(ctx, expiryInterval) {

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"in_office365/plugin/diagnosis"
 )
 
 // restartDelay is how long a goroutine that panicked rests.
@@ -40,13 +42,15 @@ func (w *crew) run(doing string, work func(context.Context)) {
 // errPanic is how a contained panic is told from other errors.
 var errPanic = errors.New("internal error")
 
-// contained turns a panic into an error, and logs it with its stack.
+// contained turns a panic into an error, and logs it with its stack: once for each thing done, then ever more rarely.
 func (c *Collector) contained(ctx context.Context, doing string, work func(context.Context)) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", errPanic, p)
 			c.stats.panics.Add(1)
-			c.log.Error("panic while "+doing+", please report it: "+fmt.Sprint(p), "stack", string(debug.Stack()))
+			if _, due, details := c.panics.note(diagnosis.Kind(doing), ""); due {
+				c.log.Error("panic while "+doing+", please report it: "+fmt.Sprint(p), append(details, "stack", string(debug.Stack()))...)
+			}
 		}
 	}()
 	work(ctx)

@@ -170,7 +170,7 @@ func (s *stream) begin(ctx context.Context) bool {
 
 // poll lists what is new, and whatever is still to be listed. It returns how long to wait before the next.
 func (s *stream) poll(ctx context.Context) (delay time.Duration) {
-	now := s.now()
+	began, now := time.Now(), s.now()
 	sweep := s.plan(now.Truncate(time.Second))
 	s.refused = false
 
@@ -179,7 +179,7 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 	slices.SortStableFunc(s.todo, func(a, b window) int { return cmp.Compare(a.tries, b.tries) })
 	var failed, gaps []window
 	var succeeded bool
-	var failures int
+	var failures, listed, fresh int
 	var stall error // an error that the other windows would meet too
 	for _, w := range s.todo {
 		w := w.clip(s.now().Add(-retrievable))
@@ -191,9 +191,11 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 			failed = append(failed, w)
 			continue
 		}
-		err := s.listWindow(ctx, w)
+		added, err := s.listWindow(ctx, w)
+		fresh += added
 		if err == nil {
 			succeeded = true
+			listed++
 			gaps = append(gaps, w)
 			continue
 		}
@@ -228,6 +230,8 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 			s.c.ledgerTrouble.report(err, "")
 		}
 	}
+	s.log.Debug("polled", "windows", listed, "failed", failures, "left", len(s.todo), "new_blobs", fresh,
+		"took", time.Since(began).Round(time.Millisecond), "next", delay.Round(time.Millisecond))
 	return delay
 }
 
@@ -306,7 +310,8 @@ func (s *stream) noteGaps(ctx context.Context, windows []window) {
 	}
 }
 
-func (s *stream) listWindow(ctx context.Context, w window) error {
+// listWindow also returns how many blobs were new, some of which may have come before an error.
+func (s *stream) listWindow(ctx context.Context, w window) (fresh int, err error) {
 	list := func(blobs []o365.Blob) error {
 		entries := make([]ledger.Entry, len(blobs))
 		for i, b := range blobs {
@@ -317,15 +322,16 @@ func (s *stream) listWindow(ctx context.Context, w window) error {
 			return &ledgerError{fmt.Errorf("noting listed blobs: %w", err)}
 		}
 		s.counts.listedAgain.Add(int64(len(blobs) - added))
-		if added > 0 {
+		if fresh += added; added > 0 {
 			s.counts.listed.Add(int64(added))
 			s.alert()
 		}
 		return nil
 	}
-	return s.tenant.call(ctx, s.listTurn, func(ctx context.Context) error {
+	err = s.tenant.call(ctx, s.listTurn, func(ctx context.Context) error {
 		return s.tenant.client.ListContent(ctx, s.contentType, w.from, w.to, list)
 	})
+	return fresh, err
 }
 
 // saveProgress notes up to when everything has been listed, for the next run to see whether there is a gap.

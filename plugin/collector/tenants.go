@@ -49,6 +49,7 @@ func (c *Collector) changeTenants(change func()) {
 // watch follows tenants_file. It is read rather than watched by inotify, which does not see what happens to a ConfigMap or behind a bind
 // mount. A change counts when it is read twice: once could be in the middle of a write.
 func (c *Collector) watch(ctx context.Context) {
+	adding := trouble{log: c.log, doing: "adding tenants"}
 	var changed []string
 	for sleep(ctx, tenantsInterval) {
 		ids, err := config.ReadTenants(c.cfg.TenantsFile)
@@ -64,13 +65,19 @@ func (c *Collector) watch(ctx context.Context) {
 		case !slices.Equal(ids, changed):
 			changed = ids
 		default:
-			c.change(ctx, added, removed)
+			if err := c.change(ctx, added, removed); err != nil {
+				adding.report(err, "")
+				continue
+			}
+			adding.over()
+			c.log.Info("tenants_file has changed; what the db knows of removed tenants is kept",
+				"tenants", len(c.active), "added", names(added), "removed", names(removed))
 		}
 	}
 }
 
 // change stops some tenants and starts others. What the ledger knows of a tenant stays there for when it comes back.
-func (c *Collector) change(ctx context.Context, added, removed []string) {
+func (c *Collector) change(ctx context.Context, added, removed []string) error {
 	for _, id := range removed {
 		c.tenants[id].cancel()
 	}
@@ -78,11 +85,7 @@ func (c *Collector) change(ctx context.Context, added, removed []string) {
 		c.tenants[id].stop()
 	}
 	c.changeTenants(func() { c.active = without(c.active, removed) })
-	if err := c.begin(ctx, added); err != nil {
-		c.log.Error("tenants_file: " + err.Error())
-	}
-	c.log.Info("tenants_file has changed; what the db knows of removed tenants is kept",
-		"tenants", len(c.active), "added", names(added), "removed", names(removed))
+	return c.begin(ctx, added)
 }
 
 // without returns those of ids that are not among the others.

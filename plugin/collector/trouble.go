@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -84,7 +85,11 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 	if cause.Kind != diagnosis.Other {
 		more = append(more, "cause", string(cause.Kind))
 	}
-	t.log.Error(text, more...)
+	level := slog.LevelError
+	if cause.Passes() && remedy == "" {
+		level = slog.LevelWarn
+	}
+	t.log.Log(context.Background(), level, text, more...)
 	return first
 }
 

@@ -82,6 +82,15 @@ func (c Cause) OfInstance(err error) bool {
 	return c.Shared()
 }
 
+// Passes says that nobody has to do anything about the cause: it goes by itself.
+func (c Cause) Passes() bool {
+	switch c.Kind {
+	case Subscription, Throttled, Service:
+		return true
+	}
+	return false
+}
+
 // Of returns the cause of an error.
 func Of(err error) Cause {
 	e, fromService := errors.AsType[*o365.Error](err)

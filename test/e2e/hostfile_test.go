@@ -89,8 +89,8 @@ pipeline:
 				t.Fatal(err)
 			}
 			f := startFluentBit(t, filepath.Join(dir, name))
-			until(t, "the configuration to be logged", func() bool { return strings.Contains(f.log.String(), "initialized version=") })
-			_, line, _ := strings.Cut(f.log.String(), "[input:office365:"+in.Name+"] configuration ")
+			until(t, "the configuration to be logged", func() bool { return strings.Contains(f.log.String(), "thread instance initialized") })
+			_, line, _ := strings.Cut(f.log.String(), "[input:office365:"+in.Name+"] starting version=dev ")
 			line, _, _ = strings.Cut(line, "\n")
 			line = strings.TrimSpace(strings.TrimSuffix(line, "\x1b[0m"))
 			var pairs []string

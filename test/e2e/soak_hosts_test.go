@@ -157,11 +157,11 @@ func (f *fluentBitSoak) start() {
 }
 
 func (f *fluentBitSoak) reload() {
-	ends, begins := strings.Count(f.process.log.String(), stopped), strings.Count(f.process.log.String(), "] initialized ")
+	ends, begins := strings.Count(f.process.log.String(), stopped), strings.Count(f.process.log.String(), "] starting ")
 	f.process.signal(syscall.SIGHUP)
 	until(f.T, "the reload", func() bool {
 		log := f.process.log.String()
-		return strings.Count(log, stopped) > ends && strings.Count(log, "] initialized ") > begins
+		return strings.Count(log, stopped) > ends && strings.Count(log, "] starting ") > begins
 	})
 }
 
