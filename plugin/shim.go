@@ -40,7 +40,7 @@ type source interface {
 var (
 	errForked = errors.New("no Go plugin survives that Fluent Bit goes to the background (-d, daemon on) after it has loaded the plugin; " +
 		"run it in the foreground, under a service manager or in a container")
-	errSameThread = errors.New("a second " + pluginName + " input on one thread: Fluent Bit does not say which of them it pauses or stops; " +
+	errSameThread = errors.New("its thread has an input already: Fluent Bit does not say which of them it pauses or stops; " +
 		"remove 'threaded off'")
 )
 
