@@ -111,6 +111,9 @@ func (m *messages) call(fset *token.FileSet, call *ast.CallExpr) {
 	if !ok || len(call.Args) == 0 || method.Sel.Name != "Warn" && method.Sel.Name != "Error" {
 		return
 	}
+	if of, ok := method.X.(*ast.Ident); ok && of.Name == "http" { // http.Error, which answers
+		return
+	}
 	head := m.head(call.Args[0])
 	switch {
 	case head != "":
