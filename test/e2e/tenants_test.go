@@ -245,7 +245,7 @@ func (m *manyTenants) checkLog(log string) {
 		m.Errorf("%d lines say that the broken tenant is", refusals)
 	}
 	for text, n := range map[string]int{
-		"] starting ": 2, stopped: 2, " tenants=" + strconv.Itoa(len(m.all)): 4,
+		"starting version=": 2, stopped: 2, " tenants=" + strconv.Itoa(len(m.all)): 4,
 	} {
 		if got := strings.Count(log, text); got != n {
 			m.Errorf("%q is logged %d times, not %d:\n%s", text, got, n, tail(log, 20))
