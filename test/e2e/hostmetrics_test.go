@@ -64,9 +64,17 @@ func TestFluentBitsMetricsHaveThePluginsFigures(t *testing.T) {
 			t.Errorf("%s is not there", name)
 		}
 	}
+	refused := 0
 	for n := 1; n <= reloads; n++ {
 		f.signal(syscall.SIGHUP)
-		until(t, "the reload", func() bool { return strings.Count(f.log.String(), "thread instance initialized") > n })
+		until(t, "the reload", func() bool {
+			log := f.log.String()
+			if busy := strings.Count(log, "reloading in progress"); busy > refused { // the one before has not quite ended (v3.0.7 src/fluent-bit.c:613)
+				refused = busy
+				f.signal(syscall.SIGHUP)
+			}
+			return strings.Count(log, "thread instance initialized") > n
+		})
 		shown.Store(nil)
 		until(t, "the figures of the next run", func() bool { return value("blobs_lost_total") != "" })
 	}
