@@ -205,7 +205,11 @@ func (h *health) ofListing(of scope, tenant *collector.TenantStatus, t *collecto
 }
 
 func (h *health) ofLag(of scope, tenant *collector.TenantStatus, t *collector.TypeStatus) {
-	if t.CompleteUntil.IsZero() || t.Behind <= behindLimit {
+	if t.CompleteUntil.IsZero() {
+		h.add(starting, of, 0, "listed, and not counted yet")
+		return
+	}
+	if t.Behind <= behindLimit {
 		return
 	}
 	text := fmt.Sprintf("%s behind: %s pending", span(t.Behind), count(t.Pending, "blob"))

@@ -42,6 +42,9 @@ func TestReadiness(t *testing.T) {
 		"not listed yet": {func(_ *collector.Status, types []collector.TypeStatus) { neverListed(&types[1]) }, []string{
 			"starting " + of0 + " Audit.Exchange: not listed yet",
 		}},
+		"listed, but nobody knows yet what is pending": {func(_ *collector.Status, types []collector.TypeStatus) {
+			types[1].CompleteUntil, types[1].Behind = time.Time{}, 0
+		}, []string{"starting " + of0 + " Audit.Exchange: listed, and not counted yet"}},
 
 		"secret expired": {func(s *collector.Status, _ []collector.TypeStatus) {
 			s.Troubles = trouble("secret_expired", "the client secret has expired; make a new one")
