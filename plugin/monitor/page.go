@@ -287,7 +287,7 @@ func (in *inputPage) typeState(tenant *collector.TenantStatus, t *collector.Type
 	case trouble != nil:
 		return state{warn, "failing"}
 	case t.Subscription == "disabled":
-		return state{warn, "not subscribed"}
+		return state{warn, "switched off"}
 	case len(in.reasons[scope{}]) > 0:
 		return states[in.reasons[scope{}][0].Kind]
 	case t.Behind > catchingUp:
@@ -419,7 +419,7 @@ func amounts(blobs, gaps int64) string {
 	return strings.Join(parts, ", ")
 }
 
-// charts draws what came in each minute as bars.
+// charts draws what came in each minute.
 func charts(h *collector.History) (blobs, records chart) {
 	var b, r [len(h)]uint64
 	for i := range h {
@@ -440,13 +440,15 @@ func newChart(minutes []uint64, thing string) chart {
 		return c
 	}
 	c.Title = fmt.Sprintf("%s in the last hour, %s a minute at most", count(int64(total), thing), number(int64(most)))
-	path := make([]byte, 0, 16*len(minutes))
+	path, last := []byte("M0 24"), uint64(0)
 	for i, n := range minutes {
-		if n > 0 {
-			high := max(1, (n*height+most-1)/most)
-			path = fmt.Appendf(path, "M%d %dh1.5v%dh-1.5z", 2*i, height-high, high)
+		high := (n*height + most - 1) / most // what is little is seen beside much
+		if high != last {
+			path = fmt.Appendf(path, "H%dV%d", 2*i, height-high)
 		}
+		last = high
 	}
+	path = fmt.Appendf(path, "H%dV24z", 2*len(minutes))
 	c.Path = string(path)
 	return c
 }
@@ -471,7 +473,7 @@ func (in *inputPage) facts() []fact {
 	host := fact{"Fluent Bit", "has not asked yet", ""}
 	switch {
 	case !s.Host.PausedSince.IsZero():
-		host = fact{"Fluent Bit", "pauses for " + span(now.Sub(s.Host.PausedSince)), "since " + clock(s.Host.PausedSince, now)}
+		host = fact{"Fluent Bit", "paused for " + span(now.Sub(s.Host.PausedSince)), "since " + clock(s.Host.PausedSince, now)}
 	case !s.Host.Called.IsZero():
 		host = fact{"Fluent Bit", "asked " + span(now.Sub(s.Host.Called)) + " ago", ""}
 		if s.Host.Pauses > 0 {

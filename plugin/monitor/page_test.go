@@ -92,8 +92,8 @@ func TestVerdict(t *testing.T) {
 func TestWorstTenantsComeFirst(t *testing.T) {
 	t.Parallel()
 	all := views(manyTenants(500))
-	row := regexp.MustCompile(`<th scope="row"><a href="[^"]*tenant=([0-9a-f-]+)">`)
-	state := regexp.MustCompile(`<td data-is="State"><span class="state (\w+)">`)
+	row := regexp.MustCompile(`<th role="rowheader" scope="row"><a href="[^"]*tenant=([0-9a-f-]+)">`)
+	state := regexp.MustCompile(`<td role="cell" data-is="State"><span class="state (\w+)">`)
 	seen := map[string]bool{}
 	var order []string
 	for n := 1; n <= 10; n++ {
@@ -202,9 +202,9 @@ func TestCharts(t *testing.T) {
 		want    chart
 	}{
 		"nothing": {[]uint64{0, 0}, chart{"no blob in the last hour", "0", ""}},
-		"one":     {[]uint64{0, 1}, chart{"1 blob in the last hour, 1 a minute at most", "1", "M2 0h1.5v24h-1.5z"}},
+		"one":     {[]uint64{0, 1}, chart{"1 blob in the last hour, 1 a minute at most", "1", "M0 24H2V0H4V24z"}},
 		"little beside much": {[]uint64{1, 0, 12_000}, chart{
-			"12,001 blobs in the last hour, 12,000 a minute at most", "12,001", "M0 23h1.5v1h-1.5zM4 0h1.5v24h-1.5z",
+			"12,001 blobs in the last hour, 12,000 a minute at most", "12,001", "M0 24H0V23H2V24H4V0H6V24z",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
