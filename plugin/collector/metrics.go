@@ -131,6 +131,7 @@ func causes(s *Status) map[string]int {
 		}
 	}
 	count(s.Troubles)
+	count(s.Ledger.Troubles)
 	for _, t := range s.Tenants {
 		count(t.Troubles)
 		for _, ct := range t.Types {

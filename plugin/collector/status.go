@@ -21,7 +21,7 @@ type Status struct {
 	Host     HostStatus
 	Queue    QueueStatus
 	Ledger   LedgerStatus
-	Troubles []TroubleStatus // those that are not one tenant's
+	Troubles []TroubleStatus // those that are neither one tenant's nor the ledger's
 	Notices  []NoticeStatus  // the last of them, the newest first
 	Tenants  []TenantStatus  // that are collected, in the order of the configuration
 }
@@ -48,9 +48,10 @@ type QueueStatus struct {
 
 // LedgerStatus is how the db fares.
 type LedgerStatus struct {
-	Size      int64 // bytes of the file
-	Unwritten int   // changes in memory
-	Failures  int64 // writes that failed
+	Size      int64           // bytes of the file
+	Unwritten int             // changes in memory
+	Failures  int64           // writes that failed
+	Troubles  []TroubleStatus // with writing or reading it
 }
 
 // TroubleStatus is something that fails at present.
@@ -180,10 +181,10 @@ func (c *Collector) Status() Status {
 	s := Status{
 		At: time.Now(), Version: c.version, Started: c.started.time(), Several: c.several(),
 		PollInterval: c.cfg.PollInterval, CredentialExpires: c.cfg.Credential.Expires(), Panics: c.stats.panics.Load(),
-		Troubles: statusOf(&c.access, &c.ledgerTrouble, &c.readingTenants), Notices: c.given.last(),
+		Troubles: statusOf(&c.access, &c.readingTenants), Notices: c.given.last(),
 	}
 	s.Host, s.Queue = c.queue.status()
-	s.Ledger = LedgerStatus{Unwritten: c.ledger.Unwritten(), Failures: c.stats.ledgerFailures.Load()}
+	s.Ledger = LedgerStatus{Unwritten: c.ledger.Unwritten(), Failures: c.stats.ledgerFailures.Load(), Troubles: statusOf(&c.ledgerTrouble)}
 	s.Ledger.Size, _ = c.ledger.Size() // of a closed file: 0
 	collected, _ := c.everyTenant()
 	for _, t := range collected {

@@ -63,9 +63,6 @@ type scope struct {
 	contentType o365.ContentType
 }
 
-// ledgerTrouble is what the collector does when it fails to write the db.
-const ledgerTrouble = "writing or reading the db"
-
 // notReady returns every reason why an input is not ready, the worst first; none if it is. What keeps a tenant or the input from being
 // collected is one reason, not one for each of its content types.
 func notReady(s *collector.Status, now time.Time) []reason {
@@ -146,11 +143,8 @@ func (h *health) ofHost() {
 }
 
 func (h *health) ofLedger() {
-	for _, t := range h.status.Troubles {
-		if t.Doing == ledgerTrouble && !t.Works {
-			h.add(unsaved, scope{}, 0, t.Text)
-			return
-		}
+	if t := latest(h.status.Ledger.Troubles); t != nil {
+		h.add(unsaved, scope{}, 0, t.Text)
 	}
 }
 
@@ -241,7 +235,7 @@ func (h *health) troubleOf(of scope, tenant *collector.TenantStatus, t *collecto
 // latest is the trouble of the last failure that keeps something from coming in; nil: there is none, or it works again.
 func latest(troubles []collector.TroubleStatus) (last *collector.TroubleStatus) {
 	for i := range troubles {
-		if t := &troubles[i]; t.Doing != ledgerTrouble && !t.Works && (last == nil || t.Last.After(last.Last)) {
+		if t := &troubles[i]; !t.Works && (last == nil || t.Last.After(last.Last)) {
 			last = t
 		}
 	}

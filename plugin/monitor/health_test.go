@@ -30,8 +30,8 @@ func TestReadiness(t *testing.T) {
 			types[0].Troubles = trouble("service", "listing content failed: HTTP 503")
 		}, nil},
 		"troubles that are over, though not for long": {func(s *collector.Status, types []collector.TypeStatus) {
-			s.Troubles = append(trouble("secret_expired", "the client secret has expired"), collector.TroubleStatus{Doing: ledgerTrouble, Works: true})
-			s.Troubles[0].Works = true
+			s.Troubles, s.Ledger.Troubles = trouble("secret_expired", "the client secret has expired"), trouble("other", "no space left on device")
+			s.Troubles[0].Works, s.Ledger.Troubles[0].Works = true, true
 			types[0].Troubles = trouble("consent", "ActivityFeed.Read is missing")
 			types[0].Troubles[0].Works = true
 		}, nil},
@@ -118,7 +118,7 @@ func TestReadiness(t *testing.T) {
 		}, []string{"lost " + of0 + " Audit.Exchange: lost since the start: 2 blobs; the last 23 h ago. Nothing brings it back through this API: search the audit log in Purview"}},
 
 		"db that cannot be written": {func(s *collector.Status, _ []collector.TypeStatus) {
-			s.Troubles = []collector.TroubleStatus{{Doing: "writing or reading the db", Cause: "other", Text: "no space left on device; free disk space", Last: now}}
+			s.Ledger.Troubles = trouble("other", "no space left on device; free disk space")
 		}, []string{"ledger: no space left on device; free disk space"}},
 
 		"the worst first": {func(s *collector.Status, types []collector.TypeStatus) {
@@ -128,7 +128,7 @@ func TestReadiness(t *testing.T) {
 			types[3].Listed = now.Add(-time.Hour)
 			types[4].Troubles = trouble("read_dlp", "ActivityFeed.ReadDlp is missing")
 			s.Queue.WaitingSince = now.Add(-time.Hour)
-			s.Troubles = []collector.TroubleStatus{{Doing: "writing or reading the db", Text: "read-only file system", Last: now}}
+			s.Ledger.Troubles = trouble("other", "read-only file system")
 		}, []string{"credential", "listing", "lost", "hand_over", "behind", "ledger", "starting"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -184,7 +184,7 @@ func newInputSection(v *view, tenant, pageNumber string, now time.Time) (inputSe
 	for _, r := range v.reasons {
 		in.reasons[r.scope()] = append(in.reasons[r.scope()], r)
 	}
-	s := inputSection{Name: v.name, Href: link(v.name, "", ""), State: complete, Facts: in.facts(), Notes: in.notes(scope{}, v.status.Troubles)}
+	s := inputSection{Name: v.name, Href: link(v.name, "", ""), State: complete, Facts: in.facts(), Notes: in.notes(scope{}, slices.Concat(v.status.Troubles, v.status.Ledger.Troubles))}
 	if len(v.reasons) > 0 {
 		s.State = states[v.reasons[0].Kind]
 	}
@@ -366,7 +366,7 @@ func (in *inputPage) tenantRow(t *collector.TenantStatus, s state) row {
 // row is what content types of a tenant come to.
 func (in *inputPage) row(tenant *collector.TenantStatus, types []collector.TypeStatus) (r row) {
 	var pending, lostBlobs, gaps int64
-	var known, everListed = false, len(types) > 0
+	known, everListed := len(types) > 0, len(types) > 0
 	var lag time.Duration
 	var oldest, listed time.Time
 	var history collector.History
@@ -376,7 +376,7 @@ func (in *inputPage) row(tenant *collector.TenantStatus, types []collector.TypeS
 		oldest = earlier(oldest, t.OldestPending)
 		listed = earlier(listed, t.Listed)
 		everListed = everListed && !t.Listed.IsZero()
-		known = known || !t.CompleteUntil.IsZero()
+		known = known && !t.CompleteUntil.IsZero()
 		lag = max(lag, t.Behind)
 		lostBlobs += t.Blobs.Lost()
 		gaps += t.Gaps
@@ -537,8 +537,9 @@ type sum struct {
 	worst          reason
 	of             string // whose that is, in words
 	reasons        int
-	types, unready int // content types, and those of them that have not been listed yet
-	until          time.Time
+	types, unready int       // content types, and those of them that have not been listed and counted yet
+	unknown        int       // content types of which it is not known up to when they are complete
+	until          time.Time // that of the others
 	behind         time.Duration
 	pending        int64
 	blobs, gaps    int64 // lost
@@ -567,7 +568,10 @@ func overall(views []view, now time.Time) (s sum) {
 
 func (s *sum) add(t *collector.TypeStatus) {
 	s.types++
-	if t.Listed.IsZero() {
+	if t.CompleteUntil.IsZero() {
+		s.unknown++
+	}
+	if t.Listed.IsZero() || t.CompleteUntil.IsZero() {
 		s.unready++
 	}
 	s.until = earlier(s.until, t.CompleteUntil)
@@ -616,10 +620,13 @@ func whose(worst kind, views []view) string {
 	return strings.Join(parts, " of ")
 }
 
+// known says whether it is known of every content type up to when it is complete.
+func (s *sum) known() bool { return s.types > 0 && s.unknown == 0 }
+
 // verdict is one sentence: is everything there, up to when, and if not, why.
 func (s *sum) verdict() verdict {
 	through := "Nothing is missing so far."
-	if !s.until.IsZero() {
+	if s.known() {
 		but := ""
 		if amount := amounts(s.blobs, s.gaps); amount != "" {
 			but = ", but for what is lost: " + amount
@@ -644,7 +651,7 @@ func (s *sum) verdict() verdict {
 	case s.worst.Kind == starting && s.types == 0:
 		return verdict{wait, "Starting.", detail}
 	case s.worst.Kind == starting:
-		return verdict{wait, fmt.Sprintf("Starting: %d of %s not listed yet.", s.unready, count(int64(s.types), "content type")), ""}
+		return verdict{wait, fmt.Sprintf("Starting: %d of %s not listed and counted yet.", s.unready, count(int64(s.types), "content type")), ""}
 	case s.worst.Kind == unsaved:
 		return verdict{warn, "The db cannot be written" + of(" by ") + ".", through + " " + detail}
 	}
@@ -660,7 +667,7 @@ func (s *sum) figures() []fact {
 		return nil
 	}
 	until, behind := "–", "–"
-	if !s.until.IsZero() {
+	if s.known() {
 		until, behind = clock(s.until, s.now), span(s.behind)
 	}
 	return []fact{

@@ -70,10 +70,10 @@ func TestVerdict(t *testing.T) {
 		"held up": {views(change(allWell(1), func(s *collector.Status, _ []collector.TypeStatus) { s.Host.PausedSince = now.Add(-time.Hour) })),
 			"bad", "Not complete: Fluent Bit takes nothing.", "Fluent Bit has paused the input for 1 h: an output is down or too slow, or storage is full: look at Fluent Bit's log."},
 		"db": {views(change(allWell(1), func(s *collector.Status, _ []collector.TypeStatus) {
-			s.Troubles = []collector.TroubleStatus{{Doing: ledgerTrouble, Text: "the disk is full"}}
+			s.Ledger.Troubles = trouble("other", "the disk is full")
 		})), "warn", "The db cannot be written.", through + " The disk is full."},
 		"just begun": {views(change(allWell(1), func(_ *collector.Status, types []collector.TypeStatus) { types[4].Listed = time.Time{} })),
-			"wait", "Starting: 1 of 5 content types not listed yet.", ""},
+			"wait", "Starting: 1 of 5 content types not listed and counted yet.", ""},
 		"not begun": {views(&collector.Status{}), "wait", "Starting.", "Collecting has not begun yet."},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,6 +86,18 @@ func TestVerdict(t *testing.T) {
 				t.Errorf("not on the page:\n%s", page)
 			}
 		})
+	}
+}
+
+// Of what is not known nothing is claimed.
+func TestThroughUntilIsOfEverything(t *testing.T) {
+	t.Parallel()
+	s := allWell(2)
+	for _, tc := range []struct{ unknown, want string }{{"nothing", "14:03:20 UTC"}, {"one content type", "–"}} {
+		if total := overall(views(s), now); total.figures()[0].Value != tc.want {
+			t.Errorf("%s unknown: %+v, want %s", tc.unknown, total.figures()[0], tc.want)
+		}
+		s.Tenants[1].Types[3].CompleteUntil = time.Time{}
 	}
 }
 
