@@ -1,6 +1,6 @@
 # make build   bin/in_office365.so, the plugin, and bin/office365-check, which tells what keeps it from collecting
 # make demo    the plugin at work against an emulated tenant, no account needed
-# make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH)
+# make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH), those with a Prometheus likewise (PATH)
 # make faults  22 faults that lose or repeat data in collectors, one at a time, and a table of what became of the records
 # make crash   kill -9 at random moments over one backlog, N=100 times, and once more with a tenant that fails; in a real Fluent Bit where one is found
 # make throttled   ten minutes against a tenant that allows less than rate_limit, and how much of that was used
@@ -15,6 +15,7 @@ GO         ?= go
 CC         ?= cc
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FLUENT_BIT := $(or $(FLUENT_BIT_BINARY),$(shell command -v fluent-bit 2>/dev/null))
+PROMETHEUS := $(and $(shell command -v prometheus 2>/dev/null),$(shell command -v promtool 2>/dev/null))
 
 # netgo and osusergo keep the C library's resolver out: it needs a newer glibc, and files that minimal images lack.
 BUILD_FLAGS := -trimpath -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)'
@@ -62,6 +63,11 @@ ifeq ($(FLUENT_BIT),)
 	@echo
 	@echo '*** SKIPPED: the end-to-end tests in a real Fluent Bit, as none was found.'
 	@echo '*** Install Fluent Bit, or set FLUENT_BIT_BINARY to its path, and run make test again.'
+endif
+ifeq ($(PROMETHEUS),)
+	@echo
+	@echo '*** SKIPPED: the tests of the alerts and the dashboard, as no prometheus and promtool were found.'
+	@echo '*** Install Prometheus and run make test again.'
 endif
 
 # Without a package to name, go test shows what the test prints.
