@@ -262,6 +262,9 @@ func (a *alarm) over() {
 func (a *alarm) waitResolved() {
 	a.w.t.Helper()
 	until(a.w.t, "the end of "+a.alert["alertname"]+", for "+a.fault, a.is(func() bool { return !a.resolved.IsZero() }))
+	if early := a.is(func() bool { return a.resolved.Before(a.mended) })(); early && !slices.Contains(a.w.query("min_over_time(up[5m])"), 0) {
+		a.w.t.Errorf("%s ended before %q was mended, and no scrape was missed", a.alert["alertname"], a.fault)
+	}
 }
 
 // query asks for the values at this moment.
@@ -324,7 +327,7 @@ func (w *watcher) table() (rows [][]string) {
 		switch {
 		case to.IsZero():
 			return "-"
-		case to.Before(from): // a scrape was missed, on a busy machine, and an alert begins anew then
+		case to.Before(from): // a scrape was missed, as on a busy machine; an alert begins anew then
 			return "early"
 		}
 		return strconv.Itoa(int(to.Sub(from).Round(time.Second).Seconds())) + " s"
