@@ -54,7 +54,9 @@ type Collector struct {
 	given   notices
 	metrics *metrics
 	figures atomic.Pointer[Figures]
-	started moment
+	// surveyed is what the last survey has found of the ledger.
+	surveyed struct{ size, unwritten atomic.Int64 }
+	started  moment
 
 	fetching *turns
 	fetchers chan *fetcher // one for each turn of fetching
@@ -68,8 +70,10 @@ type Collector struct {
 		sync.Mutex // the encoder is for one goroutine at a time
 		encoder    *normalize.Encoder
 	}
-	ledgerTrouble  trouble
+	writingLedger  trouble
+	readingLedger  trouble
 	readingTenants trouble
+	addingTenants  trouble
 	access         trouble // what keeps every tenant from being collected
 	panics         trouble // never over
 	compareClocks  sync.Once
@@ -100,8 +104,10 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	}
 	c.ledger.OnWrite = c.wrote
 	c.queue = newQueue(opts.Memory, cfg.BatchSize, cfg.BufferSize, cfg.Settle, newRepeats(cfg.DedupWindow, maxRepeats))
-	c.ledgerTrouble = trouble{log: c.log, doing: "writing or reading the db"}
+	c.writingLedger = trouble{log: c.log, doing: "writing the db"}
+	c.readingLedger = trouble{log: c.log, doing: "reading the db"}
 	c.readingTenants = trouble{log: c.log, doing: "reading tenants_file"}
+	c.addingTenants = trouble{log: c.log, doing: "adding tenants"}
 	c.access = trouble{log: c.log, doing: accessing}
 	for _, id := range cfg.Tenants {
 		if c.tenants[id], err = newTenant(c, id); err != nil {
@@ -215,14 +221,14 @@ func (c *Collector) keep(ctx context.Context) {
 		}
 		c.record(c.queue.takeSettled())
 		if err := c.ledger.Flush(); err != nil {
-			if c.ledgerTrouble.report(err, "free disk space or mend the permissions; meanwhile collecting goes on, and a restart would repeat records") {
+			if c.writingLedger.report(err, "free disk space or mend the permissions; meanwhile collecting goes on, and a restart would repeat records") {
 				c.run("announcing", func(ctx context.Context) {
 					c.announceOfAll(ctx, &normalize.Notice{Kind: noticeLedgerUnwritable, Reason: err.Error()})
 				})
 			}
 			continue
 		}
-		c.ledgerTrouble.over()
+		c.writingLedger.over()
 	}
 }
 

@@ -98,7 +98,7 @@ func (s *stream) dispatch(ctx context.Context) {
 		}
 		due, next, err := s.ledger.Due(s.now(), few, s.inFlight)
 		if err != nil {
-			s.c.ledgerTrouble.report(err, "")
+			s.c.readingLedger.report(err, "")
 			if !sleep(ctx, restartDelay) {
 				return
 			}
@@ -113,7 +113,7 @@ func (s *stream) dispatch(ctx context.Context) {
 			if f == nil {
 				s.fetchTurn.giveBack()
 				if err != nil {
-					s.c.ledgerTrouble.report(err, "")
+					s.c.readingLedger.report(err, "")
 				}
 				continue
 			}
@@ -334,13 +334,13 @@ func (s *stream) tryAgain(f *flight, err error) {
 // lose gives a blob up: logged, counted, announced, and then noted in the ledger.
 func (s *stream) lose(ctx context.Context, f *flight, lost *atomic.Int64, err error) {
 	e := s.entry(f)
-	s.counts.lastLoss.set(time.Now())
 	s.log.Error("blob lost: "+err.Error(), "content_id", e.ID, "content_created", e.Created, "records_delivered", f.queued)
 	if s.tenant.announce(ctx, &normalize.Notice{
 		Kind: noticeBlobLost, ContentType: string(s.contentType), ContentID: e.ID, From: e.Created, To: e.Expires, Reason: err.Error(),
 	}, func() {
 		_ = s.end(f, ledger.Lost)
 		lost.Add(1)
+		s.counts.lastLoss.set(time.Now())
 	}) != nil {
 		s.interrupted(f)
 	}

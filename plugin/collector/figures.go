@@ -8,19 +8,24 @@ type Figures struct {
 	Incomplete int64         // blobs
 	Lost       int64         // blobs
 	Gaps       int64
+
+	at time.Time // of the survey
 }
 
-// Figures are those of the last survey. It never waits for anything.
+// Figures are those of the last survey, but that the time goes on. It waits for nothing.
 func (c *Collector) Figures() Figures {
-	if f := c.figures.Load(); f != nil {
-		return *f
+	f := c.figures.Load()
+	if f == nil {
+		return Figures{}
 	}
-	return Figures{}
+	now := *f
+	now.Behind += time.Since(f.at)
+	return now
 }
 
 // sumUp makes the figures anew.
 func (c *Collector) sumUp() {
-	var f Figures
+	f := Figures{at: time.Now()}
 	collected, removed := c.everyTenant()
 	for i, t := range append(collected, removed...) {
 		for _, s := range t.streams {
@@ -29,19 +34,21 @@ func (c *Collector) sumUp() {
 			f.Gaps += s.counts.gaps.Load()
 			if i < len(collected) {
 				f.Incomplete += b.Incomplete()
-				f.Behind = max(f.Behind, s.behind())
+				f.Behind = max(f.Behind, s.status().Behind)
 			}
 		}
 	}
 	c.figures.Store(&f)
 }
 
-// behind is how far back the moment lies up to which all is through; 0 as long as that is not known.
-func (s *stream) behind() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.surveyed.completeUntil.IsZero() {
+// behind is how far back the moment lies up to which all is through; as long as that is not known, when collecting began.
+func (s *stream) behind(completeUntil time.Time) time.Duration {
+	switch began := s.began.time(); {
+	case !completeUntil.IsZero():
+		return max(s.now().Sub(completeUntil), 0)
+	case began.IsZero():
 		return 0
+	default:
+		return time.Since(began)
 	}
-	return max(s.now().Sub(s.surveyed.completeUntil), 0)
 }

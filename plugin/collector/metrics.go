@@ -261,17 +261,12 @@ var ofType = append([]metric[TypeStatus]{
 	counter("records_unreadable_total", "Records delivered as their bytes.", byType, func(t *TypeStatus) float64 { return float64(t.Records.Unreadable) }),
 
 	gauge("behind_seconds", "How far back the moment lies up to which all that became available is through.", byType, most,
-		func(t *TypeStatus, s *Status) (float64, bool) {
-			if t.CompleteUntil.IsZero() { // nothing is known yet: since the start at least
-				return age(s.Started, s)
-			}
-			return t.Behind.Seconds(), true
-		}),
+		known(func(t *TypeStatus) float64 { return t.Behind.Seconds() })),
 	gauge("oldest_pending_age_seconds", "Since when the oldest pending blob is available; 0 without one.", byType, most,
 		known(func(t *TypeStatus) float64 { return t.OldestPendingAge.Seconds() })),
 	gauge("last_listing_age_seconds", "Since a listing succeeded, or since the start.", byType, most, func(t *TypeStatus, s *Status) (float64, bool) {
 		if t.Listed.IsZero() {
-			return age(s.Started, s)
+			return age(t.Began, s)
 		}
 		return age(t.Listed, s)
 	}),

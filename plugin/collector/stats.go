@@ -49,27 +49,27 @@ func (c *counts) records() RecordCounts {
 	}
 }
 
-// moment is a time that several goroutines may set; the zero value is none.
-type moment struct{ nanoseconds atomic.Int64 }
+// moment is a time that several goroutines may set; the zero value is none. A local time keeps the monotonic clock's, as the other may be
+// set back.
+type moment struct{ at atomic.Pointer[time.Time] }
 
-func (m *moment) set(t time.Time) { m.nanoseconds.Store(t.UnixNano()) }
+func (m *moment) set(t time.Time) { m.at.Store(&t) }
 
 // raise sets it unless it is later.
 func (m *moment) raise(t time.Time) {
-	for n := t.UnixNano(); ; {
-		old := m.nanoseconds.Load()
-		if n <= old || m.nanoseconds.CompareAndSwap(old, n) {
+	for {
+		old := m.at.Load()
+		if old != nil && !t.After(*old) || m.at.CompareAndSwap(old, &t) {
 			return
 		}
 	}
 }
 
 func (m *moment) time() time.Time {
-	n := m.nanoseconds.Load()
-	if n == 0 {
-		return time.Time{}
+	if at := m.at.Load(); at != nil {
+		return at.UTC()
 	}
-	return time.Unix(0, n).UTC()
+	return time.Time{}
 }
 
 // stats counts what is of no content type, since the start.

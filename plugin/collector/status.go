@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -88,13 +89,14 @@ type TenantStatus struct {
 type TypeStatus struct {
 	ContentType  o365.ContentType
 	At           time.Time // when it was taken
+	Began        time.Time // when it began to be collected, by the local clock; zero: it has not
 	Subscription string    // "enabled", "disabled", or "" as long as it is not known
 
 	Listed      time.Time // when a listing succeeded last, by the local clock; zero: none has
 	ListedUntil time.Time // what became available before that has been listed; zero: nothing has
 	// CompleteUntil is up to when all that became available is through, or lost and announced; zero: not known yet.
 	CompleteUntil time.Time
-	Behind        time.Duration // CompleteUntil lies back
+	Behind        time.Duration // CompleteUntil lies back; as long as that is not known, how long this has been collected
 
 	Blobs   BlobCounts
 	Records RecordCounts
@@ -181,11 +183,13 @@ func (c *Collector) Status() Status {
 	s := Status{
 		At: time.Now(), Version: c.version, Started: c.started.time(), Several: c.several(),
 		PollInterval: c.cfg.PollInterval, CredentialExpires: c.cfg.Credential.Expires(), Panics: c.stats.panics.Load(),
-		Troubles: statusOf(&c.access, &c.readingTenants), Notices: c.given.last(),
+		Troubles: statusOf(&c.access, &c.readingTenants, &c.addingTenants), Notices: c.given.last(),
 	}
 	s.Host, s.Queue = c.queue.status()
-	s.Ledger = LedgerStatus{Unwritten: c.ledger.Unwritten(), Failures: c.stats.ledgerFailures.Load(), Troubles: statusOf(&c.ledgerTrouble)}
-	s.Ledger.Size, _ = c.ledger.Size() // of a closed file: 0
+	s.Ledger = LedgerStatus{
+		Size: c.surveyed.size.Load(), Unwritten: int(c.surveyed.unwritten.Load()),
+		Failures: c.stats.ledgerFailures.Load(), Troubles: statusOf(&c.writingLedger, &c.readingLedger),
+	}
 	collected, _ := c.everyTenant()
 	for _, t := range collected {
 		s.Tenants = append(s.Tenants, t.status())
@@ -200,10 +204,11 @@ func (c *Collector) everyTenant() (collected, removed []*tenant) {
 	for _, id := range c.active {
 		collected = append(collected, c.tenants[id])
 	}
-	for id, t := range c.tenants {
-		if !slices.Contains(c.active, id) {
-			removed = append(removed, t)
-		}
+	if len(c.tenants) == len(c.active) {
+		return collected, nil
+	}
+	for _, id := range without(slices.Collect(maps.Keys(c.tenants)), c.active) {
+		removed = append(removed, c.tenants[id])
 	}
 	return collected, removed
 }
@@ -220,22 +225,21 @@ func (t *tenant) status() TenantStatus {
 
 func (s *stream) status() TypeStatus {
 	status := TypeStatus{
-		ContentType: s.contentType, At: s.now(), Subscription: s.tenant.subscriptions.stateOf(s.contentType),
+		ContentType: s.contentType, At: s.now(), Began: s.began.time(), Subscription: s.tenant.subscriptions.stateOf(s.contentType),
 		Listed: s.listedAt.time(), ListedUntil: s.listedUntil.time(),
 		Blobs: s.counts.blobs(), Records: s.counts.records(),
 		NewestContent: s.counts.newestContent.time(), NewestRecord: s.counts.newestRecord.time(),
 		Gaps: s.counts.gaps.Load(), GapTime: time.Duration(s.counts.gapTime.Load()), LastLoss: s.counts.lastLoss.time(),
 		Troubles: statusOf(&s.subscribing, &s.listing, &s.fetching),
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.surveyed.Lock()
+	defer s.surveyed.Unlock()
 	status.Pending, status.OldestPending, status.History = s.surveyed.pending, s.surveyed.oldest, s.surveyed.chart.history
 	if !status.OldestPending.IsZero() {
 		status.OldestPendingAge = max(status.At.Sub(status.OldestPending), 0)
 	}
-	if status.CompleteUntil = s.surveyed.completeUntil; !status.CompleteUntil.IsZero() {
-		status.Behind = max(status.At.Sub(status.CompleteUntil), 0)
-	}
+	status.CompleteUntil = s.surveyed.completeUntil
+	status.Behind = s.behind(status.CompleteUntil)
 	return status
 }
 

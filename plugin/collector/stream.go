@@ -68,6 +68,7 @@ type stream struct {
 
 	counts      counts
 	delay       prometheus.Observer
+	began       moment // of its collecting, by the local clock
 	listedAt    moment // when a listing succeeded last, by the local clock
 	listedUntil moment // what became available before that has been listed
 
@@ -108,6 +109,13 @@ func newStream(tenant *tenant, t o365.ContentType) (*stream, error) {
 	return s, nil
 }
 
+// reset forgets the troubles of before a pause.
+func (s *stream) reset() {
+	for _, t := range []*trouble{&s.subscribing, &s.listing, &s.fetching} {
+		t.reset()
+	}
+}
+
 // now is the API's clock: everything that is compared with its times, or kept over a restart, goes by it.
 func (s *stream) now() time.Time { return s.tenant.client.Now().UTC() }
 
@@ -116,6 +124,8 @@ func (s *stream) list(ctx context.Context) {
 	for {
 		if err := s.tenant.subscriptions.ensure(ctx, s); err != nil {
 			s.trouble(ctx, &s.subscribing, err)
+		} else if s.tenant.subscriptions.stateOf(s.contentType) == subscriptionEnabled {
+			s.subscribing.over()
 		}
 		delay := firstDelay
 		if s.begun = s.begun || s.begin(ctx); s.begun {
@@ -144,7 +154,7 @@ func (s *stream) begin(ctx context.Context) bool {
 	s.c.compareClocks.Do(s.tenant.warnOfClock)
 	progress, err := s.ledger.Progress()
 	if err != nil {
-		s.c.ledgerTrouble.report(err, "")
+		s.c.readingLedger.report(err, "")
 		return false
 	}
 	now := s.now().Truncate(time.Second)
@@ -152,6 +162,9 @@ func (s *stream) begin(ctx context.Context) bool {
 	if progress.Origin.IsZero() {
 		// Of two clocks the one that is behind: starting too early costs a few listings, too late would be a hole.
 		progress.Origin = s.c.cfg.Start.From(earlier(now, time.Now().UTC())).Truncate(time.Second)
+		if s.c.ledger.SetAside() != "" { // it is no first run, whatever start_from says
+			progress.Origin = edge
+		}
 		progress.Listed = progress.Origin
 		if progress.Origin.Before(edge) {
 			progress.Listed = edge
@@ -164,6 +177,7 @@ func (s *stream) begin(ctx context.Context) bool {
 		s.ledger.SetProgress(progress)
 	}
 	s.origin, s.listed, s.swept = progress.Origin, progress.Listed, now
+	s.listedUntil.set(progress.Listed)
 	s.todo = append(s.todo, split(later(edge, s.origin), s.listed, true)...)
 	return true
 }
@@ -220,14 +234,16 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 	case succeeded:
 		s.failedPolls = 0
 		s.listedAt.set(time.Now())
-		s.listing.over()
+		if s.listing.worksInPart(); len(s.todo) == 0 {
+			s.listing.over()
+		}
 	default:
 		s.failedPolls++
 		delay = max(retryAfter(stall), min(backoff(time.Second, s.failedPolls), windowBackoffMost))
 	}
 	if sweep && succeeded {
 		if _, err := s.ledger.Forget(now.Add(-forgetAfter)); err != nil {
-			s.c.ledgerTrouble.report(err, "")
+			s.c.writingLedger.report(err, "")
 		}
 	}
 	s.log.Debug("polled", "windows", listed, "failed", failures, "left", len(s.todo), "new_blobs", fresh,
@@ -265,7 +281,11 @@ func (s *stream) listingFailed(ctx context.Context, err error) {
 		}
 	}
 	if _, ok := errors.AsType[*ledgerError](err); ok {
-		s.c.ledgerTrouble.report(err, "")
+		if errors.Is(err, ledger.ErrUnwritten) {
+			s.c.writingLedger.report(err, "")
+		} else {
+			s.c.readingLedger.report(err, "")
+		}
 		return
 	}
 	s.trouble(ctx, &s.listing, err)
@@ -281,6 +301,10 @@ func (e *ledgerError) Unwrap() error { return e.error }
 func (s *stream) noteGaps(ctx context.Context, windows []window) {
 	var missed []window
 	for _, w := range windows {
+		if w.again && w.tries > 0 && w.gone() {
+			s.log.Warn("a span could not be listed again while the API had it: what became available late in it may be missing",
+				"from", w.start(), "to", w.to, "failures", w.tries)
+		}
 		if !w.again && !w.clipped.IsZero() {
 			missed = append(missed, window{from: w.clipped, to: earlier(w.from, w.to)})
 		}
@@ -318,12 +342,12 @@ func (s *stream) listWindow(ctx context.Context, w window) (fresh int, err error
 			entries[i] = ledger.NewEntry(b.ID, b.URI, b.Created, b.Expires)
 		}
 		added, err := s.ledger.Add(entries)
+		s.counts.listed.Add(int64(added)) // also of those before an error
 		if err != nil {
 			return &ledgerError{fmt.Errorf("noting listed blobs: %w", err)}
 		}
 		s.counts.listedAgain.Add(int64(len(blobs) - added))
 		if fresh += added; added > 0 {
-			s.counts.listed.Add(int64(added))
 			s.alert()
 		}
 		return nil

@@ -66,7 +66,7 @@ func TestUnwrittenLedgerIsToldOnce(t *testing.T) {
 	for _, s := range c.tenants[c.cfg.TenantID].streams {
 		s.listingFailed(t.Context(), &ledgerError{ledger.ErrUnwritten})
 	}
-	if strings.Count(log.String(), "level=ERROR") != 1 || !strings.Contains(log.String(), "writing or reading the db failed: ") {
+	if strings.Count(log.String(), "level=ERROR") != 1 || !strings.Contains(log.String(), "writing the db failed: ") {
 		t.Errorf("got:\n%s", &log)
 	}
 }

@@ -15,6 +15,8 @@ const (
 	// subscriptionsRetry how often at most: all types wait for the answer.
 	subscriptionsInterval = 10 * time.Minute
 	subscriptionsRetry    = time.Minute
+	// subscriptionsOld is how old what the list said may be to be told: two of them may fail.
+	subscriptionsOld = 3 * subscriptionsInterval
 	// restartInterval keeps the collector from switching on again and again what somebody switches off.
 	restartInterval = 24 * time.Hour
 )
@@ -103,6 +105,7 @@ func (s *subscriptions) noteStart(t o365.ContentType, err error) (wasEnabled, fi
 	wasEnabled, firstTime = state.was, !state.disabled
 	state.disabled = wasEnabled
 	if err != nil {
+		state.known, state.enabled = true, false // or there were no need of a start
 		state.failures++
 		state.again = now.Add(max(retryAfter(err), min(backoff(time.Minute, state.failures), o365.StartCoolDown)))
 		return wasEnabled, firstTime
@@ -176,7 +179,7 @@ func (s *subscriptions) stateOf(t o365.ContentType) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch state := s.state[t]; {
-	case !state.known:
+	case !state.known || state.enabled && time.Since(later(s.had, state.started)) > subscriptionsOld:
 		return ""
 	case state.enabled:
 		return subscriptionEnabled

@@ -103,9 +103,8 @@ func (t *tenant) start(ctx context.Context, after time.Duration) {
 	t.fetching.join()
 	t.listing.join()
 	for _, s := range t.streams {
-		for _, trouble := range []*trouble{&s.subscribing, &s.listing, &s.fetching} {
-			trouble.reset()
-		}
+		s.reset()
+		s.began.set(time.Now())
 		t.run("listing "+string(s.contentType), func(ctx context.Context) {
 			if sleep(ctx, after) {
 				s.list(ctx)
@@ -121,6 +120,11 @@ func (t *tenant) stop() {
 	t.group.Wait()
 	t.fetching.leave()
 	t.listing.leave()
+	for _, s := range t.streams {
+		s.reset()
+	}
+	t.subscriptions.listing.reset()
+	t.access.reset()
 }
 
 // turn waits until the tenant's budget allows a call, and then until it is the place's turn. It holds no turn while it waits for the budget,

@@ -49,7 +49,6 @@ func (c *Collector) changeTenants(change func()) {
 // watch follows tenants_file. It is read rather than watched by inotify, which does not see what happens to a ConfigMap or behind a bind
 // mount. A change counts when it is read twice: once could be in the middle of a write.
 func (c *Collector) watch(ctx context.Context) {
-	adding := trouble{log: c.log, doing: "adding tenants"}
 	var changed []string
 	for sleep(ctx, tenantsInterval) {
 		ids, err := config.ReadTenants(c.cfg.TenantsFile)
@@ -66,10 +65,10 @@ func (c *Collector) watch(ctx context.Context) {
 			changed = ids
 		default:
 			if err := c.change(ctx, added, removed); err != nil {
-				adding.report(err, "")
+				c.addingTenants.report(err, "")
 				continue
 			}
-			adding.over()
+			c.addingTenants.over()
 			c.log.Info("tenants_file has changed; what the db knows of removed tenants is kept",
 				"tenants", len(c.active), "added", names(added), "removed", names(removed))
 		}

@@ -19,6 +19,8 @@ const (
 	troubleIntervalMost = time.Hour
 	// troubleQuiet is how long nothing may fail before a trouble is over: what fails now and then is one trouble.
 	troubleQuiet = 5 * time.Minute
+	// sharerQuiet is how long one of those that share a trouble may be silent and still count: whatever fails is tried again sooner.
+	sharerQuiet = 3 * windowBackoffMost
 )
 
 // accessing is what a trouble that others share is about.
@@ -41,9 +43,10 @@ type trouble struct {
 	interval time.Duration
 	next     time.Time // for a line
 	told     map[diagnosis.Kind]bool
-	cause    diagnosis.Kind // of the last failure
-	text     string         // of the last failure; empty: another trouble tells of it
-	worked   time.Time      // when something succeeded last, since the first failure
+	cause    diagnosis.Kind         // of the last failure
+	text     string                 // of the last failure; empty: another trouble tells of it
+	worked   time.Time              // when it succeeded last, since the first failure
+	sharers  map[*trouble]time.Time // those it has taken over, and that have not succeeded since; when they failed last
 }
 
 // concernsAllTypes says whether all that is done for a tenant fails alike.
@@ -68,6 +71,7 @@ func (t *trouble) report(err error, remedy string) (first bool) {
 	cause := diagnosis.Of(err)
 	if t.shared != nil && t.shares(cause, err) {
 		t.shared.report(err, remedy)
+		t.shared.failedFor(t)
 		first, _, _ = t.note("", "")
 		return first
 	}
@@ -117,10 +121,41 @@ func (t *trouble) note(kind diagnosis.Kind, text string) (first, due bool, detai
 
 // reset forgets a trouble of before a pause.
 func (t *trouble) reset() {
+	if t.shared != nil {
+		t.shared.workedFor(t)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.since, t.count = time.Time{}, 0
+	t.since, t.count, t.sharers = time.Time{}, 0, nil
 }
+
+func (t *trouble) failedFor(sharer *trouble) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sharers == nil {
+		t.sharers = map[*trouble]time.Time{}
+	}
+	t.sharers[sharer] = time.Now()
+}
+
+// workedFor ends a trouble that others share, as far as this one goes: it is over when it is for all of them.
+func (t *trouble) workedFor(sharer *trouble) {
+	t.mu.Lock()
+	delete(t.sharers, sharer)
+	for other, last := range t.sharers {
+		if time.Since(last) > sharerQuiet {
+			delete(t.sharers, other)
+		}
+	}
+	left := len(t.sharers)
+	t.mu.Unlock()
+	if left == 0 {
+		t.over()
+	}
+}
+
+// worksInPart says that something has succeeded, so that what this shares with others works, but not all of its own.
+func (t *trouble) worksInPart() { t.shared.workedFor(t) }
 
 // status tells of the trouble at present, if there is one that is its own.
 func (t *trouble) status() (TroubleStatus, bool) {
@@ -137,7 +172,7 @@ func (t *trouble) status() (TroubleStatus, bool) {
 // over ends a trouble, if there was one and nothing has failed for a while.
 func (t *trouble) over() {
 	if t.shared != nil {
-		t.shared.over()
+		t.shared.workedFor(t)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

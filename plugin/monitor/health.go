@@ -184,7 +184,7 @@ func (h *health) ofListing(of scope, tenant *collector.TenantStatus, t *collecto
 	h.said[at] = true
 	text := "no listing for " + span(age)
 	if t.Listed.IsZero() {
-		text, age = "not listed yet", h.now.Sub(h.status.Started)
+		text, age = "not listed yet", h.now.Sub(t.Began)
 	}
 	switch {
 	case trouble != nil:

@@ -2,7 +2,7 @@ package monitor
 
 import (
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,8 +19,7 @@ type input struct {
 	added time.Time
 	descs []*prometheus.Desc // of then: what is registered is what is unregistered
 
-	mu     sync.RWMutex // is held for reading while the source is asked
-	source Source       // nil once it has ended
+	source atomic.Pointer[Source] // nil once it has ended
 }
 
 // view is how an input fares at one moment.
@@ -32,7 +31,8 @@ type view struct {
 }
 
 func newInput(name string, s Source) *input {
-	in := &input{name: name, added: time.Now(), source: s, descs: []*prometheus.Desc{readyDesc}}
+	in := &input{name: name, added: time.Now(), descs: []*prometheus.Desc{readyDesc}}
+	in.source.Store(&s)
 	described := make(chan *prometheus.Desc)
 	go func() {
 		defer close(described)
@@ -44,12 +44,8 @@ func newInput(name string, s Source) *input {
 	return in
 }
 
-// end returns when the source is asked nothing any more.
-func (in *input) end() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.source = nil
-}
+// end lets the source be asked nothing more. Whoever asks it already may do so to the end: to wait for that could hold up the host.
+func (in *input) end() { in.source.Store(nil) }
 
 // Describe implements prometheus.Collector.
 func (in *input) Describe(ch chan<- *prometheus.Desc) {
@@ -60,16 +56,15 @@ func (in *input) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (in *input) Collect(ch chan<- prometheus.Metric) {
-	in.mu.RLock()
-	defer in.mu.RUnlock()
-	if in.source == nil {
+	source := in.source.Load()
+	if source == nil {
 		return
 	}
-	if err := contained(func() { in.source.Collect(ch) }); err != nil {
+	if err := contained(func() { (*source).Collect(ch) }); err != nil {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
 	}
 	ready := 0.0
-	if v := in.ask(time.Now()); len(v.reasons) == 0 {
+	if v := in.ask(*source, time.Now()); len(v.reasons) == 0 {
 		ready = 1
 	}
 	ch <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready)
@@ -77,18 +72,16 @@ func (in *input) Collect(ch chan<- prometheus.Metric) {
 
 // view asks the source; false: it has ended.
 func (in *input) view(now time.Time) (view, bool) {
-	in.mu.RLock()
-	defer in.mu.RUnlock()
-	if in.source == nil {
+	source := in.source.Load()
+	if source == nil {
 		return view{}, false
 	}
-	return in.ask(now), true
+	return in.ask(*source, now), true
 }
 
-// ask asks the source. in.mu is held.
-func (in *input) ask(now time.Time) view {
+func (in *input) ask(source Source, now time.Time) view {
 	v := view{name: in.name}
-	if err := contained(func() { v.status = in.source.Status() }); err != nil {
+	if err := contained(func() { v.status = source.Status() }); err != nil {
 		v.reasons = []reason{{Kind: fault, Reason: "the plugin cannot say how it fares, please report it: " + err.Error()}}
 		return v
 	}

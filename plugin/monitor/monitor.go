@@ -43,7 +43,7 @@ func New(version string) *Monitor {
 }
 
 // Add shows an input under its name, or under the next free name#2 where several have that name, and listens on address unless that is
-// empty or another input's too. After remove the source is not called any more, and nobody listens on an address whose last input has gone.
+// empty or another input's too. After remove the source is asked nothing more, and nobody listens on an address whose last input has gone.
 func (m *Monitor) Add(name, address string, s Source) (remove func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

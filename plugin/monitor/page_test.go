@@ -18,7 +18,7 @@ import (
 func views(statuses ...*collector.Status) (all []view) {
 	for i, s := range statuses {
 		in := newInput(fmt.Sprintf("office365.%d", i), &fakeSource{status: s})
-		all = append(all, in.ask(now))
+		all = append(all, in.ask(*in.source.Load(), now))
 	}
 	return all
 }
@@ -265,6 +265,6 @@ func BenchmarkPageOf500Tenants(b *testing.B) {
 	in := newInput("office365.0", &fakeSource{status: manyTenants(500)})
 	b.ReportAllocs()
 	for b.Loop() {
-		render(b, []view{in.ask(now)}, "")
+		render(b, []view{in.ask(*in.source.Load(), now)}, "")
 	}
 }

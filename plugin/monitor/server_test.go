@@ -34,7 +34,7 @@ func fresh(s *collector.Status) *collector.Status {
 	for i := range s.Tenants {
 		for j := range s.Tenants[i].Types {
 			ty := &s.Tenants[i].Types[j]
-			for _, t := range []*time.Time{&ty.Listed, &ty.ListedUntil, &ty.CompleteUntil, &ty.OldestPending, &ty.LastLoss} {
+			for _, t := range []*time.Time{&ty.Began, &ty.Listed, &ty.ListedUntil, &ty.CompleteUntil, &ty.OldestPending, &ty.LastLoss} {
 				move(t)
 			}
 		}

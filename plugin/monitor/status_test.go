@@ -32,7 +32,7 @@ func allWell(tenants int) *collector.Status {
 		for j, contentType := range o365.ContentTypes() {
 			ty := collector.TypeStatus{
 				ContentType: contentType, Subscription: "enabled", Listed: now.Add(-time.Duration(7+9*j) * time.Second), ListedUntil: now.Add(-time.Minute),
-				CompleteUntil: now.Add(-2 * time.Minute), Behind: 2 * time.Minute,
+				Began: now.Add(-50 * time.Hour), CompleteUntil: now.Add(-2 * time.Minute), Behind: 2 * time.Minute,
 				Blobs: collector.BlobCounts{Listed: 900, Settled: 899}, Pending: 1, OldestPending: now.Add(-90 * time.Second),
 			}
 			for m := range ty.History {

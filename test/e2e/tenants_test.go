@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,7 @@ func TestManyTenants(t *testing.T) {
 
 	// Nothing that has settled comes again after a reload, and what is new comes.
 	until(t, "everything to settle", func() bool { return m.settled(filepath.Join(dir, "office365.db")) })
+	m.look()
 	h.Send("reload")
 	h.WaitForLog(stopped, 1)
 	m.offer(1)
@@ -102,13 +104,14 @@ type manyTenants struct {
 	all, sound []*tenant.Tenant
 	broken     *tenant.Tenant
 	url        string
+	shown      string // metrics_address
 	poll       time.Duration
 	calls      callCounter
 	seed       uint64
 }
 
 func newManyTenants(t *testing.T) *manyTenants {
-	m := &manyTenants{T: t, poll: 3 * time.Second}
+	m := &manyTenants{T: t, poll: 3 * time.Second, shown: freeAddress(t)}
 	if *tenantsFor > 0 {
 		m.poll = time.Minute
 	}
@@ -145,7 +148,8 @@ func (m *manyTenants) stanza(dir string) keys {
 	}
 	return stanza(m.url, dir, keys{
 		"tenant_id": "", "tenants_file": path, "poll_interval": m.poll.String(), "rate_limit": "2000/m",
-		"dedup_window": "off", // it would hide what is queued twice
+		"metrics_address": m.shown,
+		"dedup_window":    "off", // it would hide what is queued twice
 	})
 }
 
@@ -201,6 +205,26 @@ func (m *manyTenants) watch(h *hosttest.Host, inside string) {
 	}
 }
 
+// look asks the plugin itself: nothing is incomplete, and nobody but the broken tenant is not ready.
+func (m *manyTenants) look() {
+	m.Helper()
+	var text string
+	for _, path := range []string{"/", "/metrics", "/readyz"} {
+		begun := time.Now()
+		_, text = ask(m.T, "http://"+m.shown+path)
+		m.Logf("%s: %d kB in %s", path, len(text)>>10, time.Since(begun).Round(time.Millisecond))
+	}
+	if strings.Count(text, `"kind"`) != 1 || !strings.Contains(text, `"kind":"credential","tenant":"`+m.broken.Config().ID) {
+		m.Errorf("/readyz: %s", text)
+	}
+	incomplete := regexp.MustCompile(`(?m)^office365_blobs_incomplete\{.*\} (\S+)$`)
+	until(m.T, "nothing to be incomplete", func() bool {
+		_, metrics := ask(m.T, "http://"+m.shown+"/metrics")
+		found := incomplete.FindAllStringSubmatch(metrics, -1)
+		return len(found) > 0 && !slices.ContainsFunc(found, func(match []string) bool { return match[1] != "0" })
+	})
+}
+
 // settled says whether the ledger calls every blob done that the sound tenants have offered.
 func (m *manyTenants) settled(db string) (all bool) {
 	m.Helper()
@@ -232,8 +256,8 @@ func (m *manyTenants) checkLog(log string) {
 	refusals := 0
 	for line := range strings.Lines(log) {
 		switch {
-		case !strings.Contains(line, "tenant="):
-		case strings.Contains(line, "tenant="+m.broken.Config().ID) && strings.Contains(line, "access to the API failed: ") && strings.Contains(line, "AADSTS700016"):
+		case !strings.Contains(line, " tenant="):
+		case strings.Contains(line, " tenant="+m.broken.Config().ID) && strings.Contains(line, "access to the API failed: ") && strings.Contains(line, "AADSTS700016"):
 			if !strings.Contains(line, " failures=") { // a reminder, a minute later and ever more rarely
 				refusals++
 			}
