@@ -145,7 +145,7 @@ func (c *Collector) Start() {
 	c.run("watching the credential", c.watchCredential)
 	c.run("counting what is handed over", c.count)
 	if err := c.begin(c.ctx, c.cfg.Tenants); err != nil {
-		c.log.Error("a tenant can't be collected, nor those behind it: " + err.Error())
+		c.addingTenants.report(err, "")
 	}
 	if c.cfg.TenantsFile != "" {
 		c.run("watching tenants_file", c.watch)

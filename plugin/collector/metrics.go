@@ -131,6 +131,7 @@ func causes(s *Status) map[string]int {
 		}
 	}
 	count(s.Troubles)
+	count(s.TenantsFile)
 	count(s.Ledger.Troubles)
 	for _, t := range s.Tenants {
 		count(t.Troubles)
@@ -310,7 +311,12 @@ var ofInput = []metric[Status]{
 			waiting, is := age(s.Queue.WaitingSince, s)
 			return waiting * flag(is)
 		})),
-	gauge("last_callback_age_seconds", "Since Fluent Bit asked for a batch.", nil, nil, func(s, _ *Status) (float64, bool) { return age(s.Host.Called, s) }),
+	gauge("last_callback_age_seconds", "Since Fluent Bit asked for a batch, or since the start.", nil, nil, func(s, _ *Status) (float64, bool) {
+		if s.Host.Called.IsZero() {
+			return age(s.Started, s)
+		}
+		return age(s.Host.Called, s)
+	}),
 	counter("pauses_total", "How often Fluent Bit has paused the input.", nil, func(s *Status) float64 { return float64(s.Host.Pauses) }),
 	counter("paused_seconds_total", "How long Fluent Bit has paused the input.", nil, func(s *Status) float64 { return s.Host.Paused.Seconds() }),
 	gauge("paused", "1 while Fluent Bit pauses the input.", nil, nil, known(func(s *Status) float64 { return flag(!s.Host.PausedSince.IsZero()) })),

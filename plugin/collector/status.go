@@ -22,9 +22,11 @@ type Status struct {
 	Host     HostStatus
 	Queue    QueueStatus
 	Ledger   LedgerStatus
-	Troubles []TroubleStatus // those that are neither one tenant's nor the ledger's
-	Notices  []NoticeStatus  // the last of them, the newest first
-	Tenants  []TenantStatus  // that are collected, in the order of the configuration
+	Troubles []TroubleStatus // with what all tenants need
+	// TenantsFile are troubles with tenants_file, and with tenants that it names: there may be tenants that nothing here tells of.
+	TenantsFile []TroubleStatus
+	Notices     []NoticeStatus // the last of them, the newest first
+	Tenants     []TenantStatus // that are collected, in the order of the configuration
 }
 
 // HostStatus is how Fluent Bit treats the input.
@@ -183,7 +185,7 @@ func (c *Collector) Status() Status {
 	s := Status{
 		At: time.Now(), Version: c.version, Started: c.started.time(), Several: c.several(),
 		PollInterval: c.cfg.PollInterval, CredentialExpires: c.cfg.Credential.Expires(), Panics: c.stats.panics.Load(),
-		Troubles: statusOf(&c.access, &c.readingTenants, &c.addingTenants), Notices: c.given.last(),
+		Troubles: statusOf(&c.access), TenantsFile: statusOf(&c.readingTenants, &c.addingTenants), Notices: c.given.last(),
 	}
 	s.Host, s.Queue = c.queue.status()
 	s.Ledger = LedgerStatus{

@@ -17,17 +17,19 @@ type kind string
 
 // The kinds, the worst first: what lets nothing in, what is missing for good, what is late, and what threatens.
 const (
-	fault      kind = "fault"      // the plugin cannot say how it fares
-	credential kind = "credential" // credential, permission or tenant are refused, or the credential has expired
-	listing    kind = "listing"    // the API has not been asked with success for long
-	lost       kind = "lost"       // something is missing for good
-	handOver   kind = "hand_over"  // Fluent Bit does not take what waits
-	behind     kind = "behind"     // what is available is not through
-	unsaved    kind = "ledger"     // the db cannot be written
-	starting   kind = "starting"   // it is too early to tell
+	fault      kind = "fault"        // the plugin cannot say how it fares
+	credential kind = "credential"   // credential, permission or tenant are refused, or the credential has expired
+	unlisted   kind = "tenants"      // there may be tenants that are not collected
+	listing    kind = "listing"      // the API has not been asked with success for long
+	switched   kind = "subscription" // a subscription is off
+	lost       kind = "lost"         // something is missing for good
+	handOver   kind = "hand_over"    // Fluent Bit does not take what waits
+	behind     kind = "behind"       // what is available is not through
+	unsaved    kind = "ledger"       // the db cannot be written or read
+	starting   kind = "starting"     // it is too early to tell
 )
 
-var worstFirst = [...]kind{fault, credential, listing, lost, handOver, behind, unsaved, starting}
+var worstFirst = [...]kind{fault, credential, unlisted, listing, switched, lost, handOver, behind, unsaved, starting}
 
 const (
 	// aliveLimit is how long Fluent Bit may ask for no batch: it does once a second, unless an output or a filter holds the engine up.
@@ -38,7 +40,7 @@ const (
 	listingIntervals = 3
 	// handOverLimit is longer than a pause takes in which outputs catch up.
 	handOverLimit = 5 * time.Minute
-	// behindLimit is far above what is on its way at rest, some minutes.
+	// behindLimit is far above what is on its way at rest, some minutes; with a long poll_interval listingIntervals of it count.
 	behindLimit = time.Hour
 	// lossMemory is how long a loss counts: a day, for whoever looks once a day. The counters of /metrics keep it.
 	lossMemory = 24 * time.Hour
@@ -72,6 +74,9 @@ func notReady(s *collector.Status, now time.Time) []reason {
 	h := health{status: s, now: now, said: map[scope]bool{}}
 	h.ofHost()
 	h.ofLedger()
+	if t := latest(s.TenantsFile); t != nil {
+		h.add(unlisted, scope{}, 0, t.Text)
+	}
 	refused := h.refused(scope{}, s.Troubles)
 	if end := s.CredentialExpires; !refused && !end.IsZero() && !end.After(now) {
 		refused = true
@@ -87,6 +92,7 @@ func notReady(s *collector.Status, now time.Time) []reason {
 			if h.refused(of, t.Troubles) || refused {
 				continue
 			}
+			h.ofSubscription(of, t)
 			if !h.ofListing(of, tenant, t) {
 				h.ofLag(of, tenant, t)
 			}
@@ -168,6 +174,17 @@ func losses(t *collector.TypeStatus) string {
 	return strings.Join(parts, ", ")
 }
 
+func (h *health) ofSubscription(of scope, t *collector.TypeStatus) {
+	if t.Subscription != "disabled" {
+		return
+	}
+	text := "the subscription is off, and nothing new is recorded: find out who switched it off; it is started again"
+	if trouble := latest(t.Troubles); trouble != nil {
+		text += "; " + trouble.Text
+	}
+	h.add(switched, of, 0, text)
+}
+
 // ofListing says whether a content type is not listed as it should. The reason is given once where the trouble is.
 func (h *health) ofListing(of scope, tenant *collector.TenantStatus, t *collector.TypeStatus) (wrong bool) {
 	trouble, at := h.troubleOf(of, tenant, t)
@@ -203,7 +220,7 @@ func (h *health) ofLag(of scope, tenant *collector.TenantStatus, t *collector.Ty
 		h.add(starting, of, 0, "listed, and not counted yet")
 		return
 	}
-	if t.Behind <= behindLimit {
+	if t.Behind <= max(behindLimit, listingIntervals*h.status.PollInterval) {
 		return
 	}
 	text := fmt.Sprintf("%s behind: %s pending", span(t.Behind), count(t.Pending, "blob"))

@@ -102,6 +102,16 @@ func TestReadiness(t *testing.T) {
 			"hand_over: Fluent Bit has taken nothing of what waits for 6 min: an output is down or too slow, or storage is full: look at Fluent Bit's log",
 		}},
 
+		"tenants_file is broken": {func(s *collector.Status, _ []collector.TypeStatus) {
+			s.TenantsFile = trouble("other", "reading tenants_file failed: line 3 is no GUID; the tenants stay as they are until it can be used")
+		}, []string{"tenants: reading tenants_file failed: line 3 is no GUID; the tenants stay as they are until it can be used"}},
+		"switched off": {func(_ *collector.Status, types []collector.TypeStatus) { types[1].Subscription = "disabled" }, []string{
+			"subscription " + of0 + " Audit.Exchange: the subscription is off, and nothing new is recorded: find out who switched it off; it is started again",
+		}},
+
+		"less than three long intervals behind": {func(s *collector.Status, types []collector.TypeStatus) {
+			s.PollInterval, types[2].Behind = 30*time.Minute, 80*time.Minute
+		}, nil},
 		"an hour behind": {func(_ *collector.Status, types []collector.TypeStatus) { types[2].Behind = time.Hour }, nil},
 		"further behind": {func(_ *collector.Status, types []collector.TypeStatus) {
 			types[2].Behind, types[2].Pending, types[2].OldestPending = 26*time.Hour, 1234, now.Add(-26*time.Hour)
@@ -127,9 +137,10 @@ func TestReadiness(t *testing.T) {
 			types[2].Gaps, types[2].LastLoss = 1, now
 			types[3].Listed = now.Add(-time.Hour)
 			types[4].Troubles = trouble("read_dlp", "ActivityFeed.ReadDlp is missing")
+			types[2].Subscription = "disabled"
 			s.Queue.WaitingSince = now.Add(-time.Hour)
-			s.Ledger.Troubles = trouble("other", "read-only file system")
-		}, []string{"credential", "listing", "lost", "hand_over", "behind", "ledger", "starting"}},
+			s.Ledger.Troubles, s.TenantsFile = trouble("other", "read-only file system"), trouble("other", "it is empty")
+		}, []string{"credential", "tenants", "listing", "subscription", "lost", "hand_over", "behind", "ledger", "starting"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

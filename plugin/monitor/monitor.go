@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ func New(version string) *Monitor {
 func (m *Monitor) Add(name, address string, s Source) (remove func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	in := newInput(m.free(name), s)
+	in := newInput(m.free(strings.ToValidUTF8(name, "\uFFFD")), s) // as a label must be
 	registerer := prometheus.WrapRegistererWith(prometheus.Labels{"input": in.name}, m.registry)
 	if err := registerer.Register(in); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)

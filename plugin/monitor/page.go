@@ -89,7 +89,7 @@ var (
 	complete = state{good, "complete"}
 
 	states = map[kind]state{
-		fault: {bad, "fault"}, credential: {bad, "no access"}, listing: {bad, "not listed"}, lost: {bad, "lost some"}, handOver: {bad, "held up"},
+		fault: {bad, "fault"}, credential: {bad, "no access"}, unlisted: {bad, "tenants missing"}, listing: {bad, "not listed"}, switched: {bad, "switched off"}, lost: {bad, "lost some"}, handOver: {bad, "held up"},
 		behind: {warn, "behind"}, unsaved: {warn, "db fails"}, starting: {wait, "starting"},
 	}
 )
@@ -184,7 +184,7 @@ func newInputSection(v *view, tenant, pageNumber string, now time.Time) (inputSe
 	for _, r := range v.reasons {
 		in.reasons[r.scope()] = append(in.reasons[r.scope()], r)
 	}
-	s := inputSection{Name: v.name, Href: link(v.name, "", ""), State: complete, Facts: in.facts(), Notes: in.notes(scope{}, slices.Concat(v.status.Troubles, v.status.Ledger.Troubles))}
+	s := inputSection{Name: v.name, Href: link(v.name, "", ""), State: complete, Facts: in.facts(), Notes: in.notes(scope{}, slices.Concat(v.status.Troubles, v.status.TenantsFile, v.status.Ledger.Troubles))}
 	if len(v.reasons) > 0 {
 		s.State = states[v.reasons[0].Kind]
 	}
@@ -653,10 +653,11 @@ func (s *sum) verdict() verdict {
 	case s.worst.Kind == starting:
 		return verdict{wait, fmt.Sprintf("Starting: %d of %s not listed and counted yet.", s.unready, count(int64(s.types), "content type")), ""}
 	case s.worst.Kind == unsaved:
-		return verdict{warn, "The db cannot be written" + of(" by ") + ".", through + " " + detail}
+		return verdict{warn, "The db fails" + of(" for ") + ".", through + " " + detail}
 	}
 	why := map[kind]string{
 		fault: "a fault of the plugin" + of(" in "), credential: "access is refused" + of(" for "), listing: "listing fails" + of(" for "),
+		unlisted: "there may be tenants that are not collected" + of(" by "), switched: "the subscription is off" + of(" for "),
 		lost: "something" + of(" of ") + " is lost for good", handOver: "Fluent Bit takes nothing" + of(" from "), behind: span(s.worst.age) + " behind" + of(" with "),
 	}[s.worst.Kind]
 	return verdict{states[s.worst.Kind].Level, "Not complete: " + why + ".", detail}

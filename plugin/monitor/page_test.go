@@ -71,7 +71,7 @@ func TestVerdict(t *testing.T) {
 			"bad", "Not complete: Fluent Bit takes nothing.", "Fluent Bit has paused the input for 1 h: an output is down or too slow, or storage is full: look at Fluent Bit's log."},
 		"db": {views(change(allWell(1), func(s *collector.Status, _ []collector.TypeStatus) {
 			s.Ledger.Troubles = trouble("other", "the disk is full")
-		})), "warn", "The db cannot be written.", through + " The disk is full."},
+		})), "warn", "The db fails.", through + " The disk is full."},
 		"just begun": {views(change(allWell(1), func(_ *collector.Status, types []collector.TypeStatus) { types[4].Listed = time.Time{} })),
 			"wait", "Starting: 1 of 5 content types not listed and counted yet.", ""},
 		"not begun": {views(&collector.Status{}), "wait", "Starting.", "Collecting has not begun yet."},

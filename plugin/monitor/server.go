@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,10 +24,12 @@ import (
 const (
 	// headerTimeout, writeTimeout and idleTimeout are for clients that are slow, or gone: nobody may hold a connection for nothing.
 	headerTimeout = 5 * time.Second
-	writeTimeout  = 30 * time.Second
-	idleTimeout   = time.Minute
+	writeTimeout  = 10 * time.Second
+	idleTimeout   = 10 * time.Second
 	// maxHeader is far more than a scraper or a browser sends; Go's default is a megabyte.
 	maxHeader = 16 << 10
+	// maxConnections bounds what somebody can hold of the descriptors that Fluent Bit needs for its chunks and outputs.
+	maxConnections = 64
 	// maxPages and maxProbes bound the requests at work at once. Metrics and pages of many tenants take megabytes each; probes take
 	// little, and must not fail because somebody scrapes.
 	maxPages  = 4
@@ -61,9 +66,41 @@ func listen(address string, handler http.Handler) (*server, error) {
 	}
 	go func() {
 		defer close(s.ended)
-		_ = s.http.Serve(listener)
+		_ = s.http.Serve(&bounded{Listener: listener})
 	}()
 	return s, nil
+}
+
+// bounded is a listener that hangs up on whoever comes when maxConnections are there.
+type bounded struct {
+	net.Listener
+	open atomic.Int32
+}
+
+// Accept implements net.Listener.
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		c, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if b.open.Add(1) <= maxConnections {
+			return &boundedConn{Conn: c, closed: sync.OnceFunc(func() { b.open.Add(-1) })}, nil
+		}
+		b.open.Add(-1)
+		_ = c.Close()
+	}
+}
+
+type boundedConn struct {
+	net.Conn
+	closed func()
+}
+
+// Close implements net.Conn.
+func (c *boundedConn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
 }
 
 // cause is a failure to listen without the address, which the message names already.
@@ -93,12 +130,12 @@ func (m *Monitor) handler() http.Handler {
 	mux := http.NewServeMux()
 	pages, probes := limit(maxPages), limit(maxProbes)
 	metrics := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		EnableOpenMetrics: true, ErrorHandling: promhttp.ContinueOnError, CoalesceGather: true,
+		EnableOpenMetrics: true, ErrorHandling: promhttp.ContinueOnError, CoalesceGather: true, Registry: m.registry,
 	})
-	mux.Handle("GET /metrics", pages(metrics))
+	mux.Handle("GET /metrics", buffered(pages(metrics)))
 	mux.Handle("GET /healthz", probes(http.HandlerFunc(m.healthz)))
 	mux.Handle("GET /readyz", probes(http.HandlerFunc(m.readyz)))
-	mux.Handle("GET /{$}", pages(http.HandlerFunc(m.page)))
+	mux.Handle("GET /{$}", buffered(pages(http.HandlerFunc(m.page))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -123,6 +160,28 @@ func limit(most int) func(http.Handler) http.Handler {
 	}
 }
 
+// buffered writes an answer once it is whole, so that who reads slowly keeps nobody else from being answered.
+func buffered(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		whole := &buffer{ResponseWriter: w, status: http.StatusOK}
+		h.ServeHTTP(whole, r)
+		w.WriteHeader(whole.status)
+		_, _ = whole.body.WriteTo(w) // whoever asked has gone
+	})
+}
+
+type buffer struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+// Write implements http.ResponseWriter.
+func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
+
+// WriteHeader implements http.ResponseWriter.
+func (b *buffer) WriteHeader(status int) { b.status = status }
+
 // local refuses what was sent to another host's name: a page of the web that a browser on this machine shows could otherwise read
 // along, once its own name leads to a loopback address (DNS rebinding).
 func local(h http.Handler) http.Handler {
@@ -131,7 +190,8 @@ func local(h http.Handler) http.Handler {
 		if err != nil {
 			host = r.Host
 		}
-		if !strings.EqualFold(host, "localhost") && net.ParseIP(strings.Trim(host, "[]")) == nil {
+		// HTTP/1.0 has no Host, and no browser speaks that.
+		if host != "" && !strings.EqualFold(host, "localhost") && net.ParseIP(strings.Trim(host, "[]")) == nil {
 			http.Error(w, "ask for this machine by its loopback address or as localhost", http.StatusMisdirectedRequest)
 			return
 		}

@@ -437,3 +437,85 @@ func TestLoopbackAnswersOnlyToItsOwnNames(t *testing.T) {
 		}
 	}
 }
+
+// HTTP/1.0 has no Host: some probes speak it.
+func TestProbeWithoutAHost(t *testing.T) {
+	t.Parallel()
+	_, base := serve(t, map[string]*fakeSource{"office365.0": {status: fresh(allWell(1))}})
+	c := dial(t, base)
+	if _, err := io.WriteString(c, "GET /healthz HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 ") {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+func dial(t *testing.T, base string) net.Conn {
+	t.Helper()
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// Connections are descriptors, of which Fluent Bit needs some for its chunks: who comes too many is hung up on, and may come again later.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	_, base := serve(t, map[string]*fakeSource{"office365.0": {status: fresh(allWell(1))}})
+	// An answer shows that the server has taken the connection.
+	ask := func(c net.Conn) bool {
+		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		_, err := c.Read(make([]byte, 12))
+		return err == nil
+	}
+	var held []net.Conn
+	for range maxConnections {
+		c := dial(t, base)
+		if !ask(c) {
+			t.Fatalf("refused after %d", len(held))
+		}
+		held = append(held, c)
+	}
+	if ask(dial(t, base)) {
+		t.Errorf("more than %d", maxConnections)
+	}
+	held[0].Close()
+	for deadline := time.Now().Add(10 * time.Second); !ask(dial(t, base)); {
+		if time.Now().After(deadline) {
+			t.Fatal("none after one has gone")
+		}
+	}
+}
+
+// Who asks for a large answer and does not read it holds no place at work.
+func TestSlowReadersHoldNobodyUp(t *testing.T) {
+	t.Parallel()
+	s := fresh(allWell(1))
+	metric := prometheus.MustNewConstMetric(prometheus.NewDesc("large", strings.Repeat("x", 8<<20), nil, nil), prometheus.GaugeValue, 1)
+	_, base := serve(t, map[string]*fakeSource{"office365.0": {status: s, metrics: []prometheus.Metric{metric}}})
+	for range 2 * maxPages {
+		c := dial(t, base)
+		if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil { // it is being written
+			t.Fatal(err)
+		}
+	}
+	if code, _ := get(t, base+"/"); code != 200 {
+		t.Errorf("a page: %d", code)
+	}
+}
+
+// Fluent Bit takes any bytes for an alias.
+func TestNameThatIsNotUTF8(t *testing.T) {
+	t.Parallel()
+	m := New("")
+	add(t, m, "b\xfcro", anyPort, &fakeSource{status: fresh(allWell(1))})
+	if _, metrics := get(t, "http://"+m.Addresses()[anyPort]+"/metrics"); !strings.Contains(metrics, "office365_ready{input=\"b\ufffdro\"} 1") {
+		t.Error(metrics)
+	}
+}
