@@ -8,15 +8,12 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"in_office365/plugin/collector"
 	"in_office365/plugin/diagnosis"
@@ -408,51 +405,6 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func amounts(blobs, gaps int64) string {
-	var parts []string
-	if blobs > 0 {
-		parts = append(parts, count(blobs, "blob"))
-	}
-	if gaps > 0 {
-		parts = append(parts, count(gaps, "gap"))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// charts draws what came in each minute.
-func charts(h *collector.History) (blobs, records chart) {
-	var b, r [len(h)]uint64
-	for i := range h {
-		b[i], r[i] = uint64(h[i].Blobs), uint64(h[i].Records)
-	}
-	return newChart(b[:], "blob"), newChart(r[:], "record")
-}
-
-func newChart(minutes []uint64, thing string) chart {
-	const height = 24 // as the template's viewBox, in which a minute is 2 wide
-	var total, most uint64
-	for _, n := range minutes {
-		total += n
-		most = max(most, n)
-	}
-	c := chart{Total: number(int64(total)), Title: "no " + thing + " in the last hour"}
-	if total == 0 {
-		return c
-	}
-	c.Title = fmt.Sprintf("%s in the last hour, %s a minute at most", count(int64(total), thing), number(int64(most)))
-	path, last := []byte("M0 24"), uint64(0)
-	for i, n := range minutes {
-		high := (n*height + most - 1) / most // what is little is seen beside much
-		if high != last {
-			path = fmt.Appendf(path, "H%dV%d", 2*i, height-high)
-		}
-		last = high
-	}
-	path = fmt.Appendf(path, "H%dV24z", 2*len(minutes))
-	c.Path = string(path)
-	return c
-}
-
 func (in *inputPage) moment(t time.Time) moment {
 	if t.IsZero() {
 		return moment{}
@@ -515,167 +467,4 @@ func (in *inputPage) tenantFacts(t *collector.TenantStatus) []fact {
 		calls.More = number(int64(t.Budget.Allowed)) + " allowed since it was throttled"
 	}
 	return []fact{calls, token}
-}
-
-func cut(s string) string {
-	if len(s) > maxNote {
-		return strings.ToValidUTF8(s[:maxNote], "") + " …"
-	}
-	return s
-}
-
-// sentence gives a text its capital letter and its stop.
-func sentence(s string) string {
-	first, n := utf8.DecodeRuneInString(s)
-	return strings.TrimSuffix(string(unicode.ToUpper(first))+s[n:], ".") + "."
-}
-
-// sum is what all inputs come to.
-type sum struct {
-	now            time.Time
-	inputs         int
-	worst          reason
-	of             string // whose that is, in words
-	reasons        int
-	types, unready int       // content types, and those of them that have not been listed and counted yet
-	unknown        int       // content types of which it is not known up to when they are complete
-	until          time.Time // that of the others
-	behind         time.Duration
-	pending        int64
-	blobs, gaps    int64 // lost
-	hour           struct{ blobs, records uint64 }
-}
-
-func overall(views []view, now time.Time) (s sum) {
-	s.now, s.inputs = now, len(views)
-	for i := range views {
-		v := &views[i]
-		if len(v.reasons) > 0 && (s.reasons == 0 || rank(v.reasons[0].Kind) < rank(s.worst.Kind)) {
-			s.worst = v.reasons[0]
-		}
-		s.reasons += len(v.reasons)
-		for j := range v.status.Tenants {
-			for k := range v.status.Tenants[j].Types {
-				s.add(&v.status.Tenants[j].Types[k])
-			}
-		}
-	}
-	if s.reasons > 0 {
-		s.of = whose(s.worst.Kind, views)
-	}
-	return s
-}
-
-func (s *sum) add(t *collector.TypeStatus) {
-	s.types++
-	if t.CompleteUntil.IsZero() {
-		s.unknown++
-	}
-	if t.Listed.IsZero() || t.CompleteUntil.IsZero() {
-		s.unready++
-	}
-	s.until = earlier(s.until, t.CompleteUntil)
-	s.behind = max(s.behind, t.Behind)
-	s.pending += t.Pending
-	s.blobs += t.Blobs.Lost()
-	s.gaps += t.Gaps
-	for _, m := range t.History {
-		s.hour.blobs += uint64(m.Blobs)
-		s.hour.records += uint64(m.Records)
-	}
-}
-
-// whose says what the reasons of the worst kind are of, as far as there is more than one of it; "" is of everything.
-func whose(worst kind, views []view) string {
-	inputs, tenants, types := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	all := 0
-	for i := range views {
-		all += len(views[i].status.Tenants)
-		for _, r := range views[i].reasons {
-			if r.Kind == worst {
-				inputs[views[i].name], tenants[r.Tenant], types[string(r.ContentType)] = true, true, true
-			}
-		}
-	}
-	var parts []string
-	say := func(set map[string]bool, before, several string) {
-		switch {
-		case set[""]:
-		case len(set) > 1:
-			parts = append(parts, fmt.Sprintf("%d %s", len(set), several))
-		default:
-			parts = slices.AppendSeq(parts, maps.Keys(set))
-			parts[len(parts)-1] = before + parts[len(parts)-1]
-		}
-	}
-	if len(tenants) == 1 {
-		say(types, "", "content types")
-	}
-	if all > 1 {
-		say(tenants, "tenant ", fmt.Sprintf("of %d tenants", all))
-	}
-	if len(views) > 1 {
-		say(inputs, "input ", "inputs")
-	}
-	return strings.Join(parts, " of ")
-}
-
-// known says whether it is known of every content type up to when it is complete.
-func (s *sum) known() bool { return s.types > 0 && s.unknown == 0 }
-
-// verdict is one sentence: is everything there, up to when, and if not, why.
-func (s *sum) verdict() verdict {
-	through := "Nothing is missing so far."
-	if s.known() {
-		but := ""
-		if amount := amounts(s.blobs, s.gaps); amount != "" {
-			but = ", but for what is lost: " + amount
-		}
-		through = fmt.Sprintf("Everything that was available until %s, %s ago, is through%s.", clock(s.until, s.now), span(s.behind), but)
-	}
-	detail := sentence(cut(s.worst.Reason))
-	if s.reasons > 1 {
-		detail += fmt.Sprintf(" %s below.", count(int64(s.reasons-1), "more reason"))
-	}
-	of := func(before string) string {
-		if s.of == "" {
-			return ""
-		}
-		return before + s.of
-	}
-	switch {
-	case s.inputs == 0:
-		return verdict{bad, "No input runs.", noInput}
-	case s.reasons == 0:
-		return verdict{good, through, ""}
-	case s.worst.Kind == starting && s.types == 0:
-		return verdict{wait, "Starting.", detail}
-	case s.worst.Kind == starting:
-		return verdict{wait, fmt.Sprintf("Starting: %d of %s not listed and counted yet.", s.unready, count(int64(s.types), "content type")), ""}
-	case s.worst.Kind == unsaved:
-		return verdict{warn, "The db fails" + of(" for ") + ".", through + " " + detail}
-	}
-	why := map[kind]string{
-		fault: "a fault of the plugin" + of(" in "), credential: "access is refused" + of(" for "), listing: "listing fails" + of(" for "),
-		unlisted: "there may be tenants that are not collected" + of(" by "), switched: "the subscription is off" + of(" for "),
-		lost: "something" + of(" of ") + " is lost for good", handOver: "Fluent Bit takes nothing" + of(" from "), behind: span(s.worst.age) + " behind" + of(" with "),
-	}[s.worst.Kind]
-	return verdict{states[s.worst.Kind].Level, "Not complete: " + why + ".", detail}
-}
-
-func (s *sum) figures() []fact {
-	if s.types == 0 {
-		return nil
-	}
-	until, behind := "–", "–"
-	if s.known() {
-		until, behind = clock(s.until, s.now), span(s.behind)
-	}
-	return []fact{
-		{"Through until", until, ""},
-		{"Behind", behind, ""},
-		{"Pending", count(s.pending, "blob"), ""},
-		{"Lost since the start", cmp.Or(amounts(s.blobs, s.gaps), "nothing"), ""},
-		{"In the last hour", count(int64(s.hour.records), "record"), ""},
-	}
 }

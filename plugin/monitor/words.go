@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // span is a length of time in two units at most: "12 s", "2 min", "3 h 5 min", "4 d 2 h".
@@ -64,4 +66,29 @@ func size(n int64) string {
 	}
 	text := strconv.FormatFloat(f, 'f', 1, 64)
 	return strings.TrimSuffix(text, ".0") + " " + units[unit]
+}
+
+// amounts says how much was lost: "2 blobs, 1 gap"; empty: nothing was.
+func amounts(blobs, gaps int64) string {
+	var parts []string
+	if blobs > 0 {
+		parts = append(parts, count(blobs, "blob"))
+	}
+	if gaps > 0 {
+		parts = append(parts, count(gaps, "gap"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func cut(s string) string {
+	if len(s) > maxNote {
+		return strings.ToValidUTF8(s[:maxNote], "") + " …"
+	}
+	return s
+}
+
+// sentence gives a text its capital letter and its stop.
+func sentence(s string) string {
+	first, n := utf8.DecodeRuneInString(s)
+	return strings.TrimSuffix(string(unicode.ToUpper(first))+s[n:], ".") + "."
 }
