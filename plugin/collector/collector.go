@@ -71,7 +71,8 @@ type Collector struct {
 		encoder    *normalize.Encoder
 	}
 	writingLedger  trouble
-	readingLedger  trouble
+	readingLedger  trouble // shared by all that reads it
+	surveying      trouble
 	readingTenants trouble
 	addingTenants  trouble
 	access         trouble // what keeps every tenant from being collected
@@ -106,6 +107,7 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	c.queue = newQueue(opts.Memory, cfg.BatchSize, cfg.BufferSize, cfg.Settle, newRepeats(cfg.DedupWindow, maxRepeats))
 	c.writingLedger = trouble{log: c.log, doing: "writing the db"}
 	c.readingLedger = trouble{log: c.log, doing: "reading the db"}
+	c.surveying = c.readsLedger()
 	c.readingTenants = trouble{log: c.log, doing: "reading tenants_file"}
 	c.addingTenants = trouble{log: c.log, doing: "adding tenants"}
 	c.access = trouble{log: c.log, doing: accessing}
@@ -116,6 +118,11 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	}
 	c.crew = newCrew(context.Background(), c)
 	return c, nil
+}
+
+// readsLedger is the trouble of one that reads the ledger: what it fails at is not over when others can read what they need.
+func (c *Collector) readsLedger() trouble {
+	return trouble{log: c.log, doing: "reading the db", shared: &c.readingLedger, shares: always}
 }
 
 // connect prepares what all tenants have in common.

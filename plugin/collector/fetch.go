@@ -98,12 +98,13 @@ func (s *stream) dispatch(ctx context.Context) {
 		}
 		due, next, err := s.ledger.Due(s.now(), few, s.inFlight)
 		if err != nil {
-			s.c.readingLedger.report(err, "")
+			s.readingToFetch.report(err, "")
 			if !sleep(ctx, restartDelay) {
 				return
 			}
 			continue
 		}
+		s.readingToFetch.over()
 		for _, e := range due {
 			call, err := s.tenant.turn(ctx, s.fetchTurn)
 			if err != nil {
@@ -113,7 +114,7 @@ func (s *stream) dispatch(ctx context.Context) {
 			if f == nil {
 				s.fetchTurn.giveBack()
 				if err != nil {
-					s.c.readingLedger.report(err, "")
+					s.readingToFetch.report(err, "")
 				}
 				continue
 			}

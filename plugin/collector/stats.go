@@ -49,8 +49,8 @@ func (c *counts) records() RecordCounts {
 	}
 }
 
-// moment is a time that several goroutines may set; the zero value is none. A local time keeps the monotonic clock's, as the other may be
-// set back.
+// moment is a time that several goroutines may set; the zero value is none. It is told as it was set: a local time with the monotonic clock's,
+// which UTC would take away, as the other may be set back.
 type moment struct{ at atomic.Pointer[time.Time] }
 
 func (m *moment) set(t time.Time) { m.at.Store(&t) }
@@ -67,7 +67,7 @@ func (m *moment) raise(t time.Time) {
 
 func (m *moment) time() time.Time {
 	if at := m.at.Load(); at != nil {
-		return at.UTC()
+		return *at
 	}
 	return time.Time{}
 }

@@ -53,6 +53,8 @@ type stream struct {
 	subscribing trouble
 	listing     trouble
 	fetching    trouble
+	// readingToList and readingToFetch are with the ledger.
+	readingToList, readingToFetch trouble
 
 	// Of the listing goroutine.
 	begun   bool
@@ -95,6 +97,8 @@ func newStream(tenant *tenant, t o365.ContentType) (*stream, error) {
 		fetching:    trouble{log: log, doing: "fetching content", shared: &tenant.access, shares: tenant.concernsAllTypes, of: t},
 		gaps:        map[*normalize.Notice]bool{},
 		delay:       c.metrics.recordDelay.WithLabelValues(string(t)),
+
+		readingToList: c.readsLedger(), readingToFetch: c.readsLedger(),
 	}
 	progress, err := s.ledger.Progress()
 	if err == nil {
@@ -111,7 +115,7 @@ func newStream(tenant *tenant, t o365.ContentType) (*stream, error) {
 
 // reset forgets the troubles of before a pause.
 func (s *stream) reset() {
-	for _, t := range []*trouble{&s.subscribing, &s.listing, &s.fetching} {
+	for _, t := range []*trouble{&s.subscribing, &s.listing, &s.fetching, &s.readingToList, &s.readingToFetch} {
 		t.reset()
 	}
 }
@@ -154,7 +158,7 @@ func (s *stream) begin(ctx context.Context) bool {
 	s.c.compareClocks.Do(s.tenant.warnOfClock)
 	progress, err := s.ledger.Progress()
 	if err != nil {
-		s.c.readingLedger.report(err, "")
+		s.readingToList.report(err, "")
 		return false
 	}
 	now := s.now().Truncate(time.Second)
@@ -236,6 +240,7 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 		s.listedAt.set(time.Now())
 		if s.listing.worksInPart(); len(s.todo) == 0 {
 			s.listing.over()
+			s.readingToList.over()
 		}
 	default:
 		s.failedPolls++
@@ -284,7 +289,7 @@ func (s *stream) listingFailed(ctx context.Context, err error) {
 		if errors.Is(err, ledger.ErrUnwritten) {
 			s.c.writingLedger.report(err, "")
 		} else {
-			s.c.readingLedger.report(err, "")
+			s.readingToList.report(err, "")
 		}
 		return
 	}
@@ -297,17 +302,20 @@ type ledgerError struct{ error }
 func (e *ledgerError) Unwrap() error { return e.error }
 
 // noteGaps announces what was cut off these windows, as far as it had never been listed before. The ledger does not go past a gap
-// until the notice has settled.
+// until the notice has settled. Of what had been, and could not be again, there is a line.
 func (s *stream) noteGaps(ctx context.Context, windows []window) {
-	var missed []window
+	var missed, unseen []window
 	for _, w := range windows {
-		if w.again && w.tries > 0 && w.gone() {
-			s.log.Warn("a span could not be listed again while the API had it: what became available late in it may be missing",
-				"from", w.start(), "to", w.to, "failures", w.tries)
+		switch cut := (window{from: w.clipped, to: earlier(w.from, w.to)}); {
+		case w.clipped.IsZero():
+		case w.again:
+			unseen = append(unseen, cut)
+		default:
+			missed = append(missed, cut)
 		}
-		if !w.again && !w.clipped.IsZero() {
-			missed = append(missed, window{from: w.clipped, to: earlier(w.from, w.to)})
-		}
+	}
+	for _, w := range union(unseen) {
+		s.log.Warn("a span could not be listed again while the API had it: what became available late in it may be missing", "from", w.from, "to", w.to)
 	}
 	for _, w := range union(missed) {
 		gap := &normalize.Notice{

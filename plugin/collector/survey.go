@@ -26,13 +26,13 @@ func (c *Collector) survey(ctx context.Context) {
 		for _, t := range collected {
 			for _, s := range t.streams {
 				if err := s.survey(); err != nil {
-					c.readingLedger.report(err, "")
+					c.surveying.report(err, "")
 					failed = true
 				}
 			}
 		}
 		if !failed {
-			c.readingLedger.over()
+			c.surveying.over()
 		}
 		if size, err := c.ledger.Size(); err == nil {
 			c.surveyed.size.Store(size)
@@ -122,6 +122,6 @@ func (s *stream) countCopied(r run, times []uint32, at time.Time) {
 		s.delay.Observe(float64(now - happened))
 	}
 	if newest > 0 {
-		s.counts.newestRecord.raise(time.Unix(newest, 0))
+		s.counts.newestRecord.raise(time.Unix(newest, 0).UTC())
 	}
 }

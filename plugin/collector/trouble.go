@@ -66,6 +66,9 @@ func (t *tenant) concernsAllTypes(cause diagnosis.Cause, err error) bool {
 // ofAll says whether it fails alike for all tenants.
 func ofAll(cause diagnosis.Cause, err error) bool { return cause.OfInstance(err) }
 
+// always is for what none of those that share a trouble tells by itself.
+func always(diagnosis.Cause, error) bool { return true }
+
 // report takes note of a failure, and says whether it is the first.
 func (t *trouble) report(err error, remedy string) (first bool) {
 	cause := diagnosis.Of(err)
