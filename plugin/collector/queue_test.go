@@ -2,13 +2,15 @@ package collector
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"in_office365/o365"
 )
 
 type goMemory struct{}
@@ -208,20 +210,35 @@ func TestRepeatsCanBeOff(t *testing.T) {
 	expect(t, "seen", r.seen(r.id([]byte("a")), time.Now()), false)
 }
 
-// What is counted is counted in memory that is there.
+// The way of a record from a blob to the host, and its being counted there, allocate for batches, and nothing for records.
 func TestCountingAllocatesNothingPerRecord(t *testing.T) {
-	q, s := testQueue(4, 100), &stream{delay: prometheus.NewHistogram(prometheus.HistogramOpts{Buckets: delayBuckets})}
-	allocations := testing.AllocsPerRun(100, func() {
-		tally := q.emptyTally()
-		for i := range uint32(1000) {
-			tally.add(s, i, 100)
+	allocations := func(n int) float64 {
+		q := newQueue(goMemory{}, 1<<16, 1<<20, 0, newRepeats(0, 0))
+		c := &Collector{queue: q}
+		s := &stream{c: c, tenant: &tenant{client: &o365.Client{}}, delay: newMetrics(false).callback}
+		gathered := records(q, 0, strings.Repeat("a", n))
+		for i := range gathered.records {
+			gathered.records[i].time = uint32(i)
 		}
-		for _, at := range tally.times {
-			s.delay.Observe(float64(at))
+		fetcher := &fetcher{}
+		runs := 0
+		each := testing.AllocsPerRun(100, func() {
+			runs++
+			fetcher.slab.data = append(fetcher.slab.data, gathered.data...)
+			fetcher.slab.records = append(fetcher.slab.records, gathered.records...)
+			if err := s.put(context.Background(), fetcher, &flight{stream: s}, true); err != nil {
+				t.Fatal(err)
+			}
+			handOver(q)
+			c.countCopied()
+			q.takeSettled()
+		})
+		if got := s.counts.handedOver.Load(); got != int64(runs*n) || s.counts.read.Load() != got {
+			t.Errorf("%d records were counted of %d", got, runs*n)
 		}
-		q.giveBack(tally)
-	})
-	if allocations > 0 {
-		t.Errorf("%v allocations for 1,000 records", allocations)
+		return each
+	}
+	if few, many := allocations(10), allocations(1000); few != many {
+		t.Errorf("%v allocations for 10 records, %v for 1,000", few, many)
 	}
 }

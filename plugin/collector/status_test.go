@@ -273,6 +273,7 @@ func TestMetricsOfARun(t *testing.T) {
 			t.Errorf("settled %v, callbacks %v, writes %v", settled, got["office365_callback_duration_seconds"], got["office365_ledger_write_duration_seconds"])
 		}
 		w.stop(c)
+		gathered(t, c) // whoever has begun to ask goes on to the end
 	})
 }
 

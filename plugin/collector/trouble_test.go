@@ -189,3 +189,53 @@ func TestWrongClockIsToldOnce(t *testing.T) {
 		})
 	}
 }
+
+// A credential that is refused for one tenant goes on being told while another works with the token that it has, and is over when both work.
+func TestTroubleOfOneTenantIsNotHiddenByAnother(t *testing.T) {
+	for kind, number := range map[string]int{"secret_expired": 7000222, "client": 700016} { // of all tenants, and of the one
+		t.Run(kind, func(t *testing.T) {
+			inWorldOf(t, 2, func(w *world, tenants []*tenant.Tenant) {
+				c := w.open()
+				c.Start()
+				w.host(c, 75*time.Second) // between the polls of both
+				refused := tenants[1].Inject(tenant.Fault{Operation: tenant.Token}, tenant.LoginError(http.StatusUnauthorized, "invalid_client", number, "Sorry."))
+				tenants[1].RevokeTokens()
+				w.host(c, 7*time.Minute)
+				for range 600 {
+					w.host(c, time.Second)
+					if failing := troublesOf(c.Status()); len(failing) != 1 || failing[0].Cause != kind {
+						t.Errorf("refused: %+v", failing)
+						break
+					}
+				}
+				refused.Remove()
+				w.host(c, 20*time.Minute)
+				s := c.Status()
+				if len(s.Troubles)+len(s.Tenants[0].Troubles)+len(s.Tenants[1].Troubles) != 0 || w.count("access to the API works again") != 1 {
+					t.Errorf("mended: %+v", s)
+				}
+				w.stop(c)
+			})
+		})
+	}
+}
+
+// A trouble that one tenant alone had, though it is told of all of them, ends when the tenant is removed.
+func TestTroubleEndsWithItsTenant(t *testing.T) {
+	inWorldOf(t, 2, func(w *world, tenants []*tenant.Tenant) {
+		write := w.tenantsFile(tenantID(0), tenantID(1))
+		tenants[1].Inject(tenant.Fault{Operation: tenant.Token}, tenant.LoginError(http.StatusUnauthorized, "invalid_client", 7000222, "Sorry."))
+		c := w.open()
+		c.Start()
+		w.host(c, 2*time.Minute)
+		if s := c.Status(); len(s.Troubles) != 1 || s.Troubles[0].Works {
+			t.Errorf("refused: %+v", s.Troubles)
+		}
+		write(tenantID(0))
+		w.host(c, 8*time.Minute)
+		if s := c.Status(); len(s.Troubles) != 0 || len(s.Tenants) != 1 {
+			t.Errorf("removed: %+v", s)
+		}
+		w.stop(c)
+	})
+}

@@ -268,7 +268,7 @@ func TestAddressThatCannotBeListenedOn(t *testing.T) {
 	}
 }
 
-// A stop waits for whoever is asking the source, for nobody else.
+// A stop cuts off whoever is connected.
 func TestRemoveCutsOffScrapes(t *testing.T) {
 	t.Parallel()
 	m := New("")
@@ -298,6 +298,53 @@ func TestRemoveCutsOffScrapes(t *testing.T) {
 			t.Error("a connection is still open")
 		}
 	}
+}
+
+// A source that does not answer holds up whoever asks it, but neither its own end, which the host waits for, nor other inputs.
+func TestRemoveDoesNotWaitForASource(t *testing.T) {
+	t.Parallel()
+	asked, held := make(chan struct{}, 2), make(chan struct{})
+	hangs := &fakeSource{status: fresh(allWell(1)), asked: func() {
+		asked <- struct{}{}
+		<-held
+	}}
+	m := New("")
+	remove := add(t, m, "hangs", anyPort, hangs)
+	base := "http://" + m.Addresses()[anyPort]
+	var waiting sync.WaitGroup
+	for _, path := range []string{"/readyz", "/metrics"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting.Go(func() {
+			if response, err := http.DefaultTransport.RoundTrip(request); err == nil {
+				response.Body.Close()
+				t.Errorf("%s was answered: %s", path, response.Status)
+			}
+		})
+		<-asked
+	}
+	removed := make(chan struct{})
+	start := time.Now()
+	go func() {
+		defer close(removed)
+		remove()
+		if _, err := m.Add("next", "", &fakeSource{status: fresh(allWell(1))}); err != nil || len(m.view()) != 1 {
+			t.Errorf("%d inputs, %v", len(m.view()), err)
+		}
+	}()
+	select {
+	case <-removed:
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("took %v", took)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
+	}
+	close(held)
+	<-removed
+	waiting.Wait()
 }
 
 // Prometheus runs collectors in goroutines of their own, where a panic would end Fluent Bit.
