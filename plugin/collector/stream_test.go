@@ -196,6 +196,13 @@ func TestLedgerThatFailsOneListingIsTold(t *testing.T) {
 				t.Fatalf("%+v", troubles)
 			}
 		}
+		s.ledger.Update(ledger.Entry{ID: damaged, State: ledger.Lost}) // which can be read from memory, though not be written
+		time.Sleep(12 * time.Minute)
+		for _, trouble := range c.Status().Ledger.Troubles {
+			if trouble.Doing == "reading the db" {
+				t.Errorf("mended: %+v", trouble)
+			}
+		}
 	})
 }
 
