@@ -217,7 +217,7 @@ func TestTenantThatCannotBeAddedIsTold(t *testing.T) {
 		}
 		unreadable(t, c, c.watch)
 		time.Sleep(time.Minute)
-		if troubles := c.Status().Troubles; len(troubles) != 1 || troubles[0].Doing != "adding tenants" || troubles[0].Works {
+		if troubles := c.Status().TenantsFile; len(troubles) != 1 || troubles[0].Doing != "adding tenants" || troubles[0].Works {
 			t.Errorf("%+v", troubles)
 		}
 	})
