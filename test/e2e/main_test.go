@@ -6,6 +6,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -93,6 +95,22 @@ func stanza(url, dir string, more keys) keys {
 		k[key] = value
 	}
 	return k
+}
+
+// freeAddress is one on loopback that nobody listens on at the moment. It is none of those that a connection may take before the caller does: these begin
+// at 32768, unless somebody has set net.ipv4.ip_local_port_range (ip(7)).
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(22_768))); err == nil { //nolint:gosec // no secret
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal(err)
+	return ""
 }
 
 // until waits for a condition; what happens meanwhile is for a person to read.

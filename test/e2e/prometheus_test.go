@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -154,17 +153,6 @@ func startPrometheus(t *testing.T, addresses ...string) *watcher {
 		}
 	})
 	return w
-}
-
-// freeAddress is one on loopback that nobody listens on at the moment.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // get asks Prometheus' HTTP API (https://prometheus.io/docs/prometheus/latest/querying/api/).
