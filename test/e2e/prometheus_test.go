@@ -345,12 +345,15 @@ func dashboardQueries(t *testing.T) (queries []string) {
 	if err := json.Unmarshal(b, &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	fill := strings.NewReplacer("$input", ".*", "$tenant", ".*", "$content_type", ".*", "$__rate_interval", "5s")
+	fill := strings.NewReplacer("$instance", ".*", "$input", ".*", "$tenant", ".*", "$content_type", ".*", "$__rate_interval", "5s")
 	for _, p := range dashboard.Panels {
 		if p.Type != "row" && (p.Description == "" || len(p.Targets) == 0) {
 			t.Errorf("the panel %q answers no question", p.Title)
 		}
 		for _, target := range p.Targets {
+			if strings.Count(target.Expr, "{") != strings.Count(target.Expr, `{instance=~"$instance"`) {
+				t.Errorf("the panel %q shows other machines too: %s", p.Title, target.Expr)
+			}
 			queries = append(queries, fill.Replace(target.Expr))
 		}
 	}
