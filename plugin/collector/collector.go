@@ -106,11 +106,11 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	c.ledger.OnWrite = c.wrote
 	c.queue = newQueue(opts.Memory, cfg.BatchSize, cfg.BufferSize, cfg.Settle, newRepeats(cfg.DedupWindow, maxRepeats))
 	c.writingLedger = trouble{log: c.log, doing: "writing the db"}
-	c.readingLedger = trouble{log: c.log, doing: "reading the db"}
+	c.readingLedger = trouble{log: c.log, doing: "reading the db", ofEach: true}
 	c.surveying = c.readsLedger()
 	c.readingTenants = trouble{log: c.log, doing: "reading tenants_file"}
 	c.addingTenants = trouble{log: c.log, doing: "adding tenants"}
-	c.access = trouble{log: c.log, doing: accessing}
+	c.access = trouble{log: c.log, doing: accessing, ofEach: true}
 	for _, id := range cfg.Tenants {
 		if c.tenants[id], err = newTenant(c, id); err != nil {
 			return nil, errors.Join(err, c.ledger.Close())

@@ -35,6 +35,8 @@ type trouble struct {
 	shared *trouble
 	shares func(diagnosis.Cause, error) bool
 	of     o365.ContentType // that it is of alone; may be empty
+	// ofEach is for one that is shared and over only when it is for each of those that share it. Else it is over when one of them succeeds.
+	ofEach bool
 
 	mu       sync.Mutex // guards what follows
 	since    time.Time  // of the first failure; zero: no trouble
@@ -141,7 +143,7 @@ func (t *trouble) failedFor(sharer *trouble) {
 	t.sharers[sharer] = time.Now()
 }
 
-// workedFor ends a trouble that others share, as far as this one goes: it is over when it is for all of them.
+// workedFor ends a trouble that others share, as far as this one goes.
 func (t *trouble) workedFor(sharer *trouble) {
 	t.mu.Lock()
 	delete(t.sharers, sharer)
@@ -152,7 +154,7 @@ func (t *trouble) workedFor(sharer *trouble) {
 	}
 	left := len(t.sharers)
 	t.mu.Unlock()
-	if left == 0 {
+	if left == 0 || !t.ofEach {
 		t.over()
 	}
 }

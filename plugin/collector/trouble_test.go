@@ -239,3 +239,33 @@ func TestTroubleEndsWithItsTenant(t *testing.T) {
 		w.stop(c)
 	})
 }
+
+// What a tenant does not get for its secret works again with the first call that succeeds, though a blob that failed meanwhile is not tried for long.
+func TestAccessWorksAgainBeforeEveryBlobDoes(t *testing.T) {
+	inWorld(t, subscribed, func(w *world) {
+		id := w.tenant.AddBlob(tenant.General, ago(time.Hour), tenant.Generated{Records: 3})
+		w.tenant.Inject(tenant.Fault{Operation: tenant.FetchBlob, ContentID: id}, tenant.AnswerError(http.StatusServiceUnavailable, "", "busy"))
+		c := w.open()
+		c.Start()
+		w.host(c, 10*time.Minute)
+		refused := w.tenant.Inject(tenant.Fault{Operation: tenant.Token}, tenant.LoginError(http.StatusUnauthorized, "invalid_client", 7000215, "Invalid client secret provided."))
+		w.tenant.RevokeTokens()
+		w.host(c, 30*time.Minute)
+		if s := c.Status(); len(s.Troubles) != 1 || s.Troubles[0].Works {
+			t.Errorf("refused: %+v", s.Troubles)
+		}
+		refused.Remove()
+		works := func() bool { s := c.Status(); return len(s.Troubles) == 0 || s.Troubles[0].Works }
+		for range 7 * time.Minute / time.Second { // listing is tried every five minutes or so
+			if works() {
+				break
+			}
+			w.host(c, time.Second)
+		}
+		w.host(c, time.Minute)
+		if !works() {
+			t.Errorf("mended: %+v", c.Status().Troubles)
+		}
+		w.stop(c)
+	})
+}
