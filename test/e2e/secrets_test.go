@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -89,6 +90,7 @@ func TestNothingConfidentialIsPrinted(t *testing.T) {
 	server := httptest.NewServer(gateway(x.tenant))
 	t.Cleanup(server.Close)
 	x.keys["api_endpoint"], x.keys["authentication_endpoint"] = server.URL, server.URL
+	x.keys["metrics_address"] = freeAddress(t)
 	x.offer(12, 3, x.ago(6*day), x.ago(time.Minute))
 	var faults []*tenant.Injected
 	inject := func(f tenant.Fault, effect tenant.Effect) {
@@ -110,14 +112,20 @@ func TestNothingConfidentialIsPrinted(t *testing.T) {
 	until(t, "every fault", func() bool {
 		return !slices.ContainsFunc(faults, func(f *tenant.Injected) bool { return f.Hits() == 0 })
 	})
+	x.answers = map[string]string{}
+	for _, path := range []string{"/", "/metrics", "/readyz", "/healthz"} {
+		_, x.answers[path] = ask(t, "http://"+x.keys["metrics_address"]+path)
+	}
+	contains(t, x.answers["/"], "failed: ")
 	x.stop()
 	x.printsNothingConfidential()
 }
 
-// printsNothingConfidential looks for secrets, assertions and tokens in the log, in what was handed to the host, and in the ledger.
+// printsNothingConfidential looks for secrets, assertions and tokens in the log, in what was handed to the host, in the ledger, and in answers.
 func (x *trial) printsNothingConfidential() {
 	x.Helper()
 	shown := map[string]string{"the log": x.wholeLog()}
+	maps.Copy(shown, x.answers)
 	for _, path := range []string{x.out, filepath.Join(x.dir, "office365.db")} {
 		content, err := os.ReadFile(path)
 		if err != nil {

@@ -48,6 +48,7 @@ type trial struct {
 	counted  map[string]bool   // counters that are asked for
 	wanted   map[string]bool   // kinds of notices that are asked for
 	lost     map[string]string // announced as lost: contentId -> kind of notice
+	answers  map[string]string // at metrics_address, by path
 	verdict  verdict
 }
 
