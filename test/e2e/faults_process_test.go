@@ -336,7 +336,7 @@ func diskFullThenFree(t *testing.T) *trial {
 	x.wait()
 	x.stop()
 	x.others(hitAlike)
-	x.wantLog("writing or reading the db failed: writing the ledger: ")
+	x.wantLog("writing the db failed: writing the ledger: ")
 	x.wantNotice("ledger_unwritable", "")
 	x.account(0, "the ledger was written when the disk was free")
 	return x
@@ -354,7 +354,7 @@ func diskFullUntilAKill(t *testing.T) *trial {
 	x.waitForRepeats(bound)
 	x.stop()
 	x.others(hitAlike)
-	x.wantLog("writing or reading the db failed: writing the ledger: ")
+	x.wantLog("writing the db failed: writing the ledger: ")
 	x.wantNotice("ledger_unwritable", "")
 	x.account(bound, "handed over while the disk was full")
 	return x
