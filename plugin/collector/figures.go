@@ -29,12 +29,12 @@ func (c *Collector) sumUp() {
 	collected, removed := c.everyTenant()
 	for i, t := range append(collected, removed...) {
 		for _, s := range t.streams {
-			b := s.counts.blobs()
-			f.Lost += b.Lost()
-			f.Gaps += s.counts.gaps.Load()
+			status := s.status()
+			f.Lost += status.Blobs.Lost()
+			f.Gaps += status.Gaps
 			if i < len(collected) {
-				f.Incomplete += b.Incomplete()
-				f.Behind = max(f.Behind, s.status().Behind)
+				f.Incomplete += status.Blobs.Incomplete()
+				f.Behind = max(f.Behind, status.Behind)
 			}
 		}
 	}

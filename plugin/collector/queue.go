@@ -78,14 +78,13 @@ type queue struct {
 
 	mu         sync.Mutex // guards what follows
 	repeats    *repeats
-	open       *batch   // being filled; nil if there is none
-	ready      []*batch // full, waiting for the host
-	taken      []*batch // the host is copying them
-	handed     []*batch // copied by the host, not settled yet
-	settled    []mark   // for the ledger
-	held       int      // bytes of memory in open, ready and taken
-	spare      []byte   // one batch's memory for the next
-	paused     bool
+	open       *batch        // being filled; nil if there is none
+	ready      []*batch      // full, waiting for the host
+	taken      []*batch      // the host is copying them
+	handed     []*batch      // copied by the host, not settled yet
+	settled    []mark        // for the ledger
+	held       int           // bytes of memory in open, ready and taken
+	spare      []byte        // one batch's memory for the next
 	freed      chan struct{} // closed when held shrinks
 	host       HostStatus    // but for the pause that lasts
 	waiting    time.Time     // since when there is something to take and nothing has been taken; zero: there is nothing
@@ -261,7 +260,7 @@ func (q *queue) take() []byte {
 	defer q.mu.Unlock()
 	now := time.Now()
 	q.host.Called = now
-	if q.paused {
+	if q.paused() {
 		return nil
 	}
 	q.settleOld(now)
@@ -321,15 +320,17 @@ func (q *queue) release(data unsafe.Pointer) {
 	}
 }
 
+// paused says whether the host wants nothing. q.mu is held.
+func (q *queue) paused() bool { return !q.host.PausedSince.IsZero() }
+
 // pause may come twice.
 func (q *queue) pause() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.paused {
+	if !q.paused() {
 		q.host.Pauses++
 		q.host.PausedSince = time.Now()
 	}
-	q.paused = true
 }
 
 // resume begins the wait for settling anew: while paused, the host emptied no ring buffer.
@@ -337,11 +338,10 @@ func (q *queue) resume() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
-	if q.paused {
+	if q.paused() {
 		q.host.Paused += now.Sub(q.host.PausedSince)
 		q.host.PausedSince = time.Time{}
 	}
-	q.paused = false
 	for _, b := range q.handed {
 		b.handedAt = now
 	}
@@ -360,7 +360,7 @@ func (q *queue) status() (HostStatus, QueueStatus) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	host := q.host
-	if q.paused {
+	if q.paused() {
 		host.Paused += time.Since(host.PausedSince)
 	}
 	status := QueueStatus{
