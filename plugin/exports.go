@@ -103,6 +103,15 @@ func FLBPluginInputCleanupCallbackCtx(handle C.uintptr_t, data unsafe.Pointer) C
 	return input.FLB_OK
 }
 
+// office365Woken is called by the event collector of an input, when its waker has
+// asked for it.
+//
+//export office365Woken
+func office365Woken(ins, config, context unsafe.Pointer) C.int {
+	plugin.woken(syscall.Gettid())
+	return 0
+}
+
 // FLBPluginInputPause says that the host takes no more for now. It comes twice
 // at shutdown.
 //

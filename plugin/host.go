@@ -13,6 +13,7 @@ import (
 	"github.com/fluent/fluent-bit-go/input"
 
 	"in_office365/plugin/collector"
+	"in_office365/plugin/handover"
 )
 
 // fluentBit is the host as one input instance sees it, from Init to Exit and on
@@ -22,13 +23,65 @@ type fluentBit struct {
 	api    *C.struct_host_api
 	ins    unsafe.Pointer
 
-	metrics C.struct_host_metrics
+	metrics     C.struct_host_metrics
+	engine      *handover.Engine
+	synchronous bool
+	collector   C.int // of the waker; -1: there is none
 }
 
 func newFluentBit(plugin unsafe.Pointer) *fluentBit {
 	p := (*C.struct_host_plugin)(plugin)
-	return &fluentBit{plugin: p, api: p.api, ins: p.i_ins}
+	return &fluentBit{plugin: p, api: p.api, ins: p.i_ins, collector: -1}
 }
+
+// Appends says whether batches can be appended. Else the host takes them by its
+// callback. Only during Init.
+func (f *fluentBit) Appends() bool {
+	if C.host_can_append() == 0 {
+		return false
+	}
+	f.engine = handover.FindEngine()
+	f.synchronous = f.engine.IsThisThread()
+	return true
+}
+
+// WakeOn has the host call the plugin whenever the descriptor can be read, if it
+// can. Only during Init.
+func (f *fluentBit) WakeOn(fd int) bool {
+	if C.host_can_append() == 0 || f.synchronous {
+		return false
+	}
+	f.collector = C.host_collect_on(f.ins, C.int(fd))
+	return f.collector >= 0
+}
+
+// StopWaking takes the descriptor out of the host's event loop.
+func (f *fluentBit) StopWaking() {
+	if f.collector >= 0 {
+		C.host_stop_collecting(f.ins, f.collector)
+	}
+}
+
+// Append implements handover.Host.
+func (f *fluentBit) Append(batch []byte) bool {
+	return C.host_append(f.ins, unsafe.Pointer(unsafe.SliceData(batch)), C.size_t(len(batch))) == 0
+}
+
+// Synchronous implements handover.Host.
+func (f *fluentBit) Synchronous() bool { return f.synchronous }
+
+// Metrics implements handover.Host.
+func (f *fluentBit) Metrics() (handover.Metrics, bool) {
+	text := C.host_metrics_text(f.ins)
+	if text == nil {
+		return handover.Metrics{}, false
+	}
+	defer C.host_free_text(text)
+	return handover.ParseMetrics(C.GoString(text))
+}
+
+// AtRest implements handover.Host.
+func (f *fluentBit) AtRest() (rest, known bool) { return f.engine.AtRest() }
 
 // Get is the value of a property, "" when it is absent or empty. Only during Init.
 func (f *fluentBit) Get(key string) string {

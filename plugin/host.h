@@ -146,6 +146,71 @@ static inline struct host_metrics host_make_metrics(void *i_ins, uint64_t timest
     return metrics;
 }
 
+/*
+ * Handing over as native inputs do. It is exported like the metrics above, with the same signatures from v3.0.0 to v5.1.1, and used on the
+ * input's thread only. Where one of these is missing the plugin is asked for batches by the proxy's timer, once a second.
+ *   - flb_input_log_append copies the data into the input's ring buffer, or on the engine's thread into a chunk (src/flb_input_log.c,
+ *     src/flb_input_chunk.c:3667).
+ *   - An event collector is called on the input's thread while its descriptor can be read (src/flb_input_thread.c:195). It has to be set
+ *     in Init, before the collectors are started. A pause stops it only if it is asked to, which also takes the descriptor out of the
+ *     event loop: then it may be closed (src/flb_input.c:3138).
+ *   - The text of an input's metrics (lib/cmetrics/src/cmt_encode_text.c) is made of values that are atomic and of lists that do not change
+ *     after Init, but for the series that telemetry.metrics.logs_tag_records adds, which is off by default (src/flb_input_chunk.c:89).
+ */
+extern int flb_input_log_append(void *i_ins, const char *tag, size_t tag_len, const void *buf, size_t size) __attribute__((weak));
+extern int flb_input_set_collector_event(void *i_ins, int (*collect)(void *i_ins, void *config, void *context), int fd, void *config)
+    __attribute__((weak));
+extern int flb_input_collector_pause(int id, void *i_ins) __attribute__((weak));
+extern char *cmt_encode_text_create(struct cmt *cmt) __attribute__((weak));
+extern void cmt_encode_text_destroy(char *text) __attribute__((weak));
+
+/* Called by the event collector: plugin/exports.go. */
+extern int office365Woken(void *i_ins, void *config, void *context);
+
+/* host_can_append says whether batches can be appended. */
+static inline int host_can_append(void)
+{
+    return flb_input_log_append != NULL;
+}
+
+/* host_append returns 0 when the host has taken the batch. The tag is the input's. */
+static inline int host_append(void *i_ins, const void *buf, size_t size)
+{
+    return flb_input_log_append(i_ins, NULL, 0, buf, size);
+}
+
+/* host_collect_on has the input woken by a descriptor; -1: it cannot be. Only during Init, and on an input with a thread of its own: there
+ * the configuration is not asked for (src/flb_input.c:2226). */
+static inline int host_collect_on(void *i_ins, int fd)
+{
+    if (flb_input_set_collector_event == NULL || flb_input_collector_pause == NULL) {
+        return -1;
+    }
+    return flb_input_set_collector_event(i_ins, office365Woken, fd, NULL);
+}
+
+static inline void host_stop_collecting(void *i_ins, int id)
+{
+    flb_input_collector_pause(id, i_ins);
+}
+
+/* host_metrics_text is to be given back to host_free_text; NULL: there are no metrics. */
+static inline char *host_metrics_text(void *i_ins)
+{
+    struct cmt *cmt;
+
+    if (flb_input_get_cmt_instance == NULL || cmt_encode_text_create == NULL || cmt_encode_text_destroy == NULL) {
+        return NULL;
+    }
+    cmt = flb_input_get_cmt_instance(i_ins);
+    return cmt != NULL ? cmt_encode_text_create(cmt) : NULL;
+}
+
+static inline void host_free_text(char *text)
+{
+    cmt_encode_text_destroy(text);
+}
+
 /* host_set_context stores the handle where the host returns it with the ...Ctx
  * callbacks, and says whether there was such a place. */
 static inline int host_set_context(struct host_plugin *plugin, uintptr_t handle)

@@ -29,7 +29,7 @@ type opener struct{ monitor *monitor.Monitor }
 
 // open is the shim's way to a source of batches: the collector, set up from the
 // properties of the instance.
-func (o opener) open(h host, log *slog.Logger) (source, error) {
+func (o opener) open(h host, wake func(), log *slog.Logger) (source, error) {
 	cfg, err := config.Parse(h)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (o opener) open(h host, log *slog.Logger) (source, error) {
 	for _, path := range cfg.Exposed {
 		log.Warn("every user of this machine may read a secret: chmod o-r", "file", path)
 	}
-	c, err := collector.New(cfg, collector.Options{Log: log, Memory: cMemory{}, Version: version})
+	c, err := collector.New(cfg, collector.Options{Log: log, Memory: cMemory{}, Wake: wake, Version: version})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"in_office365/plugin/collector"
+	"in_office365/plugin/handover"
 )
 
 // host is what the shim asks of Fluent Bit for one instance.
@@ -23,12 +24,20 @@ type host interface {
 	SetMetrics(collector.Figures)
 	LogLevel() hostLevel
 	Print(level hostLevel, text string)
+
+	// Appends says whether batches can be appended: else the callback returns them. Only during Init.
+	Appends() bool
+	// WakeOn has the host call woken whenever the descriptor can be read, if it can, until StopWaking. Only during Init.
+	WakeOn(fd int) bool
+	StopWaking()
+	handover.Host
 }
 
 // source is where an instance's batches come from: a *collector.Collector.
 type source interface {
 	Start()
-	Take() []byte               // nil while paused
+	HandOver(h handover.Host, woken bool)
+	Take() []byte               // for a host in which nothing can be appended; nil while paused
 	Called(took time.Duration)  // how long a callback for a batch took
 	Figures() collector.Figures // without waiting
 	Release(data unsafe.Pointer)
@@ -47,8 +56,8 @@ var (
 // shim knows the instances between Init and Exit and which of them a call of the
 // host is meant for.
 type shim struct {
-	open func(host, *slog.Logger) (source, error)
-	pid  int // of the process that loaded the library
+	open func(h host, wake func(), log *slog.Logger) (source, error) // wake is nil where nothing wakes the host
+	pid  int                                                         // of the process that loaded the library
 
 	mu        sync.Mutex
 	last      uintptr // handle given last; 0 is no handle
@@ -64,11 +73,13 @@ type instance struct {
 
 	mu       sync.Mutex
 	source   source // nil once it has ended
+	appends  bool   // batches are appended
+	waker    *waker // nil: only the callback is called
 	started  bool
 	panicked bool
 }
 
-func newShim(open func(host, *slog.Logger) (source, error)) *shim {
+func newShim(open func(host, func(), *slog.Logger) (source, error)) *shim {
 	return &shim{open: open, pid: os.Getpid(), instances: make(map[uintptr]*instance)}
 }
 
@@ -96,7 +107,17 @@ func (s *shim) init(h host, tid int) (ok bool) {
 	}()
 	defer inst.contain("FLBPluginInit")
 	logger := log.logger()
-	src, err := s.open(h, logger)
+	defer func() {
+		if !ok {
+			inst.stopWaking(h)
+		}
+	}()
+	wake, err := inst.prepare(h)
+	if err != nil {
+		logger.Error("cannot start: " + err.Error())
+		return false
+	}
+	src, err := s.open(h, wake, logger)
 	if err != nil {
 		logger.Error("cannot start: " + err.Error())
 		return false
@@ -105,6 +126,30 @@ func (s *shim) init(h host, tid int) (ok bool) {
 	h.SetHandle(handle)
 	h.MakeMetrics()
 	return true
+}
+
+// prepare finds out how the host takes batches. wake is nil where nothing wakes it.
+func (inst *instance) prepare(h host) (wake func(), err error) {
+	if inst.appends = h.Appends(); !inst.appends {
+		return nil, nil
+	}
+	w, err := newWaker()
+	if err != nil {
+		return nil, err
+	}
+	if !h.WakeOn(w.fd) {
+		w.close()
+		return nil, nil
+	}
+	inst.waker = w
+	return w.wake, nil
+}
+
+func (inst *instance) stopWaking(h host) {
+	if inst.waker != nil {
+		h.StopWaking()
+		inst.waker.close()
+	}
 }
 
 // reserve registers an instance for thread tid.
@@ -177,20 +222,34 @@ func (s *shim) preRun(tid int) {
 	s.call("FLBPluginInputPreRun", 0, tid, (*instance).start)
 }
 
-// collect returns the next batch, nil when there is none. It may be called while
-// paused: of several instances the host stops the timer of the last one
-// initialised, whichever is paused (src/flb_plugin_proxy.c:177, v5.1.1).
+// collect returns the next batch, nil when there is none, or when it has appended
+// what there was. It may be called while paused: of several instances the host
+// stops the timer of the last one initialised, whichever is paused
+// (src/flb_plugin_proxy.c:177, v5.1.1).
 func (s *shim) collect(handle uintptr, tid int) (batch []byte) {
 	began := time.Now()
 	s.call("FLBPluginInputCallback", handle, tid, func(inst *instance) {
 		defer func() { inst.source.Called(time.Since(began)) }()
 		inst.start()
 		inst.host.SetMetrics(inst.source.Figures())
-		if b := inst.source.Take(); len(b) > 0 {
+		if inst.appends {
+			inst.source.HandOver(inst.host, false)
+		} else if b := inst.source.Take(); len(b) > 0 {
 			batch = b
 		}
 	})
 	return batch
+}
+
+// woken appends what is ready.
+func (s *shim) woken(tid int) {
+	began := time.Now()
+	s.call("the event collector", 0, tid, func(inst *instance) {
+		defer func() { inst.source.Called(time.Since(began)) }()
+		inst.waker.drain()
+		inst.start()
+		inst.source.HandOver(inst.host, true)
+	})
 }
 
 func (s *shim) release(handle uintptr, tid int, data unsafe.Pointer) {
@@ -220,6 +279,7 @@ func (s *shim) exit(tid int) {
 		defer inst.contain("FLBPluginExit") // close comes last and takes its report along
 		src := inst.source
 		inst.source = nil
+		defer inst.stopWaking(inst.host)
 		src.Stop()
 	})
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
 
 	"in_office365/plugin/collector"
+	"in_office365/plugin/handover"
 )
 
 // fakeHost is one instance as the host sees it. slot is its context's place for
@@ -19,7 +21,25 @@ type fakeHost struct {
 	name    string
 	slot    *uintptr
 	metrics []string // what became of the host's metrics
+
+	appends bool
+	fd      int // of the waker; 0: the host wakes nobody
+	woken   string
 }
+
+func (h *fakeHost) Appends() bool { return h.appends }
+func (h *fakeHost) WakeOn(fd int) bool {
+	if h.fd == 0 {
+		return false
+	}
+	h.fd, h.woken = fd, "on"
+	return true
+}
+func (h *fakeHost) StopWaking()                         { h.woken = "off" }
+func (*fakeHost) Append([]byte) bool                    { return true }
+func (*fakeHost) Synchronous() bool                     { return false }
+func (*fakeHost) Metrics() (m handover.Metrics, _ bool) { return m, false }
+func (*fakeHost) AtRest() (rest, known bool)            { return false, false }
 
 func (*fakeHost) Get(string) string                 { return "" }
 func (h *fakeHost) Name() string                    { return h.name }
@@ -40,6 +60,7 @@ type fakeSource struct {
 	panicOn string
 	empty   bool
 	lost    int64
+	wake    func()
 	log     *slog.Logger
 }
 
@@ -64,7 +85,8 @@ func (f *fakeSource) Take() []byte {
 	}
 	return []byte(f.name)
 }
-func (f *fakeSource) Called(time.Duration) {}
+func (f *fakeSource) HandOver(_ handover.Host, woken bool) { f.call(fmt.Sprint("HandOver ", woken)) }
+func (f *fakeSource) Called(time.Duration)                 {}
 
 func (f *fakeSource) Release(data unsafe.Pointer) {
 	f.call("Release " + unsafe.String((*byte)(data), len(f.name)))
@@ -76,13 +98,13 @@ func (f *fakeSource) Stop() {
 
 // newTestShim opens sources of the name of their instance.
 func newTestShim(opened map[string]*fakeSource) *shim {
-	return newShim(func(h host, log *slog.Logger) (source, error) {
+	return newShim(func(h host, wake func(), log *slog.Logger) (source, error) {
 		f := opened[h.Name()]
 		if f == nil {
 			f = &fakeSource{}
 			opened[h.Name()] = f
 		}
-		f.name, f.log = h.Name(), log
+		f.name, f.wake, f.log = h.Name(), wake, log
 		return f, nil
 	})
 }
@@ -150,6 +172,73 @@ func TestFirstCollectStartsWhereThereIsNoPreRun(t *testing.T) {
 	s.collect(0, 1)
 	s.collect(0, 1)
 	expectCalls(t, f, "Start", "Take", "Take")
+}
+
+// Where batches can be appended the callback returns none, and an input with a thread of its own is woken between two of them.
+func TestBatchesAreAppendedWhereTheyCanBe(t *testing.T) {
+	for name, tc := range map[string]struct {
+		host fakeHost
+		want []string
+	}{
+		"woken":     {fakeHost{name: "a", appends: true, fd: -1}, []string{"Start", "HandOver false", "HandOver true", "Stop"}},
+		"not woken": {fakeHost{name: "a", appends: true}, []string{"Start", "HandOver false", "Stop"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, h := &fakeSource{}, &tc.host
+			s := newTestShim(map[string]*fakeSource{"a": f})
+			s.init(h, 1)
+			if batch := s.collect(0, 1); batch != nil {
+				t.Errorf("a batch was returned: %s", batch)
+			}
+			if f.wake != nil {
+				if readable(t, h.fd) {
+					t.Error("awake too early")
+				}
+				f.wake()
+				f.wake()
+				if !readable(t, h.fd) {
+					t.Error("not awake")
+				}
+				s.woken(1)
+				if readable(t, h.fd) {
+					t.Error("awake for ever")
+				}
+			}
+			s.exit(1)
+			expectCalls(t, f, tc.want...)
+			if f.wake != nil {
+				f.wake() // a goroutine that is late
+				if h.woken != "off" {
+					t.Error("the host still waits for the descriptor")
+				}
+			}
+		})
+	}
+}
+
+func readable(t *testing.T, fd int) bool {
+	t.Helper()
+	n, err := syscall.Select(fd+1, &syscall.FdSet{Bits: fdBits(fd)}, nil, nil, &syscall.Timeval{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n > 0
+}
+
+// fdBits is a set of that one.
+func fdBits(fd int) (bits [16]int64) {
+	bits[fd/64] |= 1 << (fd % 64)
+	return bits
+}
+
+// A failed start leaves no descriptor with the host.
+func TestFailedInitStopsWaking(t *testing.T) {
+	s := newTestShim(nil)
+	s.open = func(host, func(), *slog.Logger) (source, error) { return nil, errors.New("no") }
+	h := &fakeHost{name: "a", appends: true, fd: -1}
+	if s.init(h, 1) || h.woken != "off" {
+		t.Errorf("started, or waking is %q", h.woken)
+	}
 }
 
 func TestNoBatchIsNil(t *testing.T) {
@@ -224,11 +313,11 @@ func TestForkedProcessIsRefused(t *testing.T) {
 func TestFailedInitLeavesNothing(t *testing.T) {
 	broken := errors.New(`tenant_id "x": want a GUID`)
 	tests := map[string]struct {
-		open func(host, *slog.Logger) (source, error)
+		open func(host, func(), *slog.Logger) (source, error)
 		want string
 	}{
-		"error": {func(host, *slog.Logger) (source, error) { return nil, broken }, `1 [input:office365:a] cannot start: tenant_id "x": want a GUID`},
-		"panic": {func(host, *slog.Logger) (source, error) { panic("boom") }, "1 [input:office365:a] panic in FLBPluginInit, please report it: boom"},
+		"error": {func(host, func(), *slog.Logger) (source, error) { return nil, broken }, `1 [input:office365:a] cannot start: tenant_id "x": want a GUID`},
+		"panic": {func(host, func(), *slog.Logger) (source, error) { panic("boom") }, "1 [input:office365:a] panic in FLBPluginInit, please report it: boom"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

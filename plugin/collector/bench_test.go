@@ -16,13 +16,14 @@ import (
 	"in_office365/normalize"
 	"in_office365/o365"
 	"in_office365/plugin/config"
+	"in_office365/plugin/handover"
 	generated "in_office365/test/tenant/records"
 )
 
 // BenchmarkAdd is what the collector does with each record before it goes to the queue. Nothing is allocated.
 func BenchmarkAdd(b *testing.B) {
-	q := testQueue(1<<20, 1<<22)
-	s := &stream{c: &Collector{queue: q}, tenant: &tenant{salt: q.repeats.id([]byte("22222222-3333-4444-5555-666666666666"))}}
+	q := handover.New(handover.Options{Memory: goMemory{}, BatchSize: 1 << 20, BufferSize: 1 << 22, Dedup: time.Hour})
+	s := &stream{c: &Collector{queue: q}, tenant: &tenant{salt: q.ID([]byte("22222222-3333-4444-5555-666666666666"))}}
 	f, err := newFetcher(&config.Config{MaxRecordSize: 1 << 20})
 	if err != nil {
 		b.Fatal(err)
@@ -32,8 +33,8 @@ func BenchmarkAdd(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.add(f, 0, func(dst []byte) ([]byte, normalize.Info) { return s.encode(f.encoder, dst, record, source) })
-		if len(f.slab.data) > slabSize {
-			f.slab.reset()
+		if len(f.buffer.Bytes()) > bufferSize {
+			f.buffer.Reset()
 		}
 	}
 }
@@ -46,7 +47,7 @@ func BenchmarkWay(b *testing.B) {
 		blob = append(generated.Append(append(blob, "[,"[min(i, 1)]), generated.SharePoint, 1, i, time.Now()), '\n')
 	}
 	blob = append(blob, ']')
-	q := newQueue(goMemory{}, 4_000_000, 12_000_000, 0, newRepeats(0, 0))
+	q := handover.New(handover.Options{Memory: goMemory{}, BatchSize: 4_000_000, BufferSize: 12_000_000})
 	c := &Collector{queue: q}
 	s := &stream{c: c, tenant: &tenant{client: &o365.Client{}}, delay: newMetrics(false).callback}
 	fetcher, err := newFetcher(&config.Config{MaxRecordSize: 1 << 20})
@@ -66,14 +67,15 @@ func BenchmarkWay(b *testing.B) {
 				break
 			}
 			s.add(fetcher, index, func(dst []byte) ([]byte, normalize.Info) { return s.encode(fetcher.encoder, dst, record.Bytes, source) })
-			if len(fetcher.slab.data) >= slabSize {
+			if len(fetcher.buffer.Bytes()) >= bufferSize {
 				_ = s.put(b.Context(), fetcher, f, false)
 			}
 		}
 		_ = s.put(b.Context(), fetcher, f, true)
-		handOver(q)
-		c.countCopied()
-		q.takeSettled()
+		f.dropped.Store(true) // there is no ledger
+		take(q)
+		q.Count()
+		q.Report()
 	}
 	if n := s.counts.handedOver.Load(); n != int64(b.N)*blobRecords {
 		b.Errorf("%d records of %d were handed over", n, b.N*blobRecords)

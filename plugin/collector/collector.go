@@ -1,6 +1,6 @@
 // Package collector is the way of a record from the API to Fluent Bit:
 //
-//	listing -> ledger (pending) -> blob, streamed -> normalize -> queue of batches -> the host takes one -> settled -> ledger (done)
+//	listing -> ledger (pending) -> blob, streamed -> normalize -> handover -> settled -> ledger (done)
 //
 // For each content type of each tenant one goroutine lists and one sends fetchers out, in turn with the others; a keeper writes down
 // what has settled. Back-pressure runs the other way: while the host takes nothing the queue is full, the fetchers wait, and nothing
@@ -20,6 +20,7 @@ import (
 	"in_office365/normalize"
 	"in_office365/o365"
 	"in_office365/plugin/config"
+	"in_office365/plugin/handover"
 	"in_office365/plugin/ledger"
 )
 
@@ -35,7 +36,9 @@ const (
 // Options are what the collector is given besides the configuration.
 type Options struct {
 	Log       *slog.Logger
-	Memory    Memory
+	Memory    handover.Memory
+	Room      handover.Room // nil: Fluent Bit's chunks are not on a volume, or it is not known where
+	Wake      func()        // has the host call HandOver soon; nil: it calls when it does
 	Version   string
 	Transport http.RoundTripper // nil: the network
 }
@@ -49,7 +52,7 @@ type Collector struct {
 	http    *http.Client
 	client  *o365.Client // of the first tenant, which the others' share what they can with
 	ledger  *ledger.Ledger
-	queue   *queue
+	queue   *handover.Queue
 	stats   stats
 	given   notices
 	metrics *metrics
@@ -75,6 +78,8 @@ type Collector struct {
 	surveying      trouble
 	readingTenants trouble
 	addingTenants  trouble
+	handingOver    trouble
+	toldOfHandOver handOverTold
 	access         trouble // what keeps every tenant from being collected
 	panics         trouble // never over
 	compareClocks  sync.Once
@@ -104,12 +109,16 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 		return nil, err
 	}
 	c.ledger.OnWrite = c.wrote
-	c.queue = newQueue(opts.Memory, cfg.BatchSize, cfg.BufferSize, cfg.Settle, newRepeats(cfg.DedupWindow, maxRepeats))
+	c.queue = handover.New(handover.Options{
+		Memory: opts.Memory, BatchSize: cfg.BatchSize, BufferSize: cfg.BufferSize, Rate: cfg.HandOverRate, Settle: cfg.Settle,
+		Dedup: cfg.DedupWindow, Room: opts.Room, Wake: opts.Wake,
+	})
 	c.writingLedger = trouble{log: c.log, doing: "writing the db"}
 	c.readingLedger = trouble{log: c.log, doing: "reading the db", ofEach: true}
 	c.surveying = c.readsLedger()
 	c.readingTenants = trouble{log: c.log, doing: "reading tenants_file"}
 	c.addingTenants = trouble{log: c.log, doing: "adding tenants"}
+	c.handingOver = trouble{log: c.log, doing: "handing over"}
 	c.access = trouble{log: c.log, doing: accessing, ofEach: true}
 	for _, id := range cfg.Tenants {
 		if c.tenants[id], err = newTenant(c, id); err != nil {
@@ -151,6 +160,9 @@ func (c *Collector) Start() {
 	c.run("keeping the ledger", c.keep)
 	c.run("watching the credential", c.watchCredential)
 	c.run("counting what is handed over", c.count)
+	if c.queue.Wake != nil {
+		c.run("waking Fluent Bit", c.queue.Drive)
+	}
 	if err := c.begin(c.ctx, c.cfg.Tenants); err != nil {
 		c.addingTenants.report(err, "")
 	}
@@ -171,17 +183,20 @@ func (c *Collector) wrote(took time.Duration, err error) {
 // Called says how long a callback of the host took, in which it asked for a batch.
 func (c *Collector) Called(took time.Duration) { c.metrics.callback.Observe(took.Seconds()) }
 
-// Take returns the next batch for the host, or nil. It never waits for anything.
-func (c *Collector) Take() []byte { return c.queue.take() }
+// HandOver has the host take what is ready, on the input's thread. woken says that it was called as Options.Wake has asked for it.
+func (c *Collector) HandOver(h handover.Host, woken bool) { c.queue.HandOver(h, woken) }
+
+// Take returns the next batch for a host that takes it from a callback only, or nil. It never waits for anything.
+func (c *Collector) Take() []byte { return c.queue.Take() }
 
 // Release says that the host has copied the batch that begins at data.
-func (c *Collector) Release(data unsafe.Pointer) { c.queue.release(data) }
+func (c *Collector) Release(data unsafe.Pointer) { c.queue.Release(data) }
 
 // Pause says that the host wants nothing until Resume.
-func (c *Collector) Pause() { c.queue.pause() }
+func (c *Collector) Pause() { c.queue.Pause() }
 
 // Resume ends a Pause.
-func (c *Collector) Resume() { c.queue.resume() }
+func (c *Collector) Resume() { c.queue.Resume() }
 
 // Stop ends collecting within a second. What has been handed over but not settled stays pending in the ledger.
 func (c *Collector) Stop() {
@@ -204,15 +219,15 @@ func (c *Collector) end() {
 	for _, t := range c.tenants {
 		t.group.Wait()
 	}
-	c.countCopied()
-	c.record(c.queue.takeSettled())
+	c.queue.Count()
+	c.queue.Report()
 	if err := c.ledger.Flush(); err != nil {
 		c.log.Error("writing the db before the end: " + err.Error())
 	}
 	if err := c.ledger.Close(); err != nil {
 		c.log.Error("closing the db: " + err.Error())
 	}
-	c.queue.free()
+	c.queue.Free()
 	c.http.CloseIdleConnections()
 }
 
@@ -226,7 +241,8 @@ func (c *Collector) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		c.record(c.queue.takeSettled())
+		c.queue.Report()
+		c.tellOfHandOver()
 		if err := c.ledger.Flush(); err != nil {
 			if c.writingLedger.report(err, "free disk space or mend the permissions; meanwhile collecting goes on, and a restart would repeat records") {
 				c.run("announcing", func(ctx context.Context) {
@@ -236,16 +252,5 @@ func (c *Collector) keep(ctx context.Context) {
 			continue
 		}
 		c.writingLedger.over()
-	}
-}
-
-func (c *Collector) record(settled []mark) {
-	for _, m := range settled {
-		switch {
-		case m.then != nil:
-			m.then()
-		default:
-			m.flight.stream.settle(m)
-		}
 	}
 }

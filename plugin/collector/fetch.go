@@ -11,6 +11,7 @@ import (
 	"in_office365/normalize"
 	"in_office365/o365"
 	"in_office365/plugin/config"
+	"in_office365/plugin/handover"
 	"in_office365/plugin/ledger"
 )
 
@@ -19,8 +20,8 @@ const (
 	// tenants, each of whose content types may have as many in memory: half a kilobyte each.
 	dispatchBatch = 64
 	dispatchFew   = 8
-	// slabSize is how much a fetcher gathers before it takes the queue's lock.
-	slabSize = 64 << 10
+	// bufferSize is how much a fetcher gathers before it takes the queue's lock.
+	bufferSize = 64 << 10
 	// fetchBackoff is the wait after a blob's first failure; it doubles up to fetchBackoffMost.
 	fetchBackoff     = 5 * time.Second
 	fetchBackoffMost = 15 * time.Minute
@@ -34,10 +35,11 @@ const (
 
 // flight is a blob from its first fetch until it is settled.
 type flight struct {
-	stream *stream
-	busy   atomic.Bool  // it is being fetched, or needs no further fetch; changed with stream.mu held
-	queued int64        // records put into the queue, or dropped as repeats; of the goroutine that fetches while busy
-	entry  ledger.Entry // guarded by stream.mu
+	stream  *stream
+	busy    atomic.Bool  // it is being fetched, or needs no further fetch; changed with stream.mu held
+	dropped atomic.Bool  // Fluent Bit has dropped some of it: another flight begins where the ledger knows it to be
+	queued  int64        // records put into the queue, or dropped as repeats; of the goroutine that fetches while busy
+	entry   ledger.Entry // guarded by stream.mu
 }
 
 // fetcher is what one fetch needs, kept from one to the next.
@@ -45,7 +47,7 @@ type fetcher struct {
 	encoder *normalize.Encoder
 	reader  *normalize.Reader
 	body    counted
-	slab    slab
+	buffer  handover.Buffer
 }
 
 // counted counts what is read from a body.
@@ -59,21 +61,6 @@ func (c *counted) Read(p []byte) (int, error) {
 	c.n += int64(n)
 	return n, err
 }
-
-// slab gathers records that are not in the queue yet.
-type slab struct {
-	data    []byte
-	records []slabRecord
-}
-
-type slabRecord struct {
-	end   int   // in data
-	index int64 // in the blob
-	id    recordID
-	time  uint32 // of the event, in seconds; 0: not known
-}
-
-func (s *slab) reset() { s.data, s.records = s.data[:0], s.records[:0] }
 
 func newFetcher(cfg *config.Config) (*fetcher, error) {
 	encoder, err := normalize.NewEncoder(cfg.Record)
@@ -195,6 +182,9 @@ func (s *stream) fetch(ctx, call context.Context, fetcher *fetcher, f *flight) {
 	if panicked := s.c.contained(call, "fetching a blob", func(call context.Context) { err = s.transfer(call, fetcher, f) }); panicked != nil {
 		err = panicked
 	}
+	if f.dropped.Load() { // another fetch begins, or has begun
+		return
+	}
 	if ctx.Err() == nil {
 		s.fetchTurn.fared(err == nil)
 	}
@@ -241,7 +231,7 @@ func (s *stream) transfer(ctx context.Context, fetcher *fetcher, f *flight) erro
 	fetcher.body = counted{Reader: body}
 	defer func() { s.counts.readBytes.Add(fetcher.body.n) }()
 	fetcher.reader.Reset(&fetcher.body)
-	fetcher.slab.reset()
+	fetcher.buffer.Reset()
 	for index := int64(0); ; index++ {
 		record, err := fetcher.reader.Next()
 		switch {
@@ -259,7 +249,7 @@ func (s *stream) transfer(ctx context.Context, fetcher *fetcher, f *flight) erro
 			}
 			return s.encode(fetcher.encoder, dst, record.Bytes, source)
 		})
-		if len(fetcher.slab.data) >= slabSize {
+		if len(fetcher.buffer.Bytes()) >= bufferSize {
 			if err := s.put(ctx, fetcher, f, false); err != nil {
 				return err
 			}
@@ -280,22 +270,22 @@ func (s *stream) encode(encoder *normalize.Encoder, dst, record []byte, source *
 }
 
 func (s *stream) add(fetcher *fetcher, index int64, event func(dst []byte) ([]byte, normalize.Info)) {
-	slab := &fetcher.slab
-	data, info := event(slab.data)
+	data, info := event(fetcher.buffer.Bytes())
+	r := handover.Record{Index: index, ID: s.c.queue.ID(info.ID).Of(s.tenant.salt)}
 	if info.Unreadable != "" {
 		s.counts.unreadable.Add(1)
+	} else {
+		r.Time = uint32(info.Time.Unix()) //nolint:gosec // as the event has it, which is checked to fit
 	}
-	slab.data = data
-	r := slabRecord{end: len(data), index: index, id: s.c.queue.repeats.id(info.ID).of(s.tenant.salt)}
-	if info.Unreadable == "" {
-		r.time = uint32(info.Time.Unix()) //nolint:gosec // as the event has it, which is checked to fit
-	}
-	slab.records = append(slab.records, r)
+	fetcher.buffer.Add(data, r)
 }
 
 func (s *stream) put(ctx context.Context, fetcher *fetcher, f *flight, end bool) error {
-	put, repeated, err := s.c.queue.put(ctx, &fetcher.slab, f, end)
-	fetcher.slab.reset()
+	if f.dropped.Load() {
+		return errDropped
+	}
+	put, repeated, err := s.c.queue.Put(ctx, &fetcher.buffer, f, &f.queued, end)
+	fetcher.buffer.Reset()
 	s.counts.read.Add(put + repeated)
 	s.counts.repeated.Add(repeated)
 	return err
@@ -352,24 +342,6 @@ func (s *stream) interrupted(f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.busy.Store(false)
-	s.dropIfSettled(f)
-}
-
-// settle notes how many of a blob's records are through.
-func (s *stream) settle(m mark) {
-	f := m.flight
-	if m.end {
-		s.counts.newestContent.raise(s.end(f, ledger.Done).Created)
-		s.counts.settled.Add(1)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if current, known := s.flights.Load(f.entry.ID); !known || current != f {
-		return // a mark that says no more than the ones before it
-	}
-	f.entry.Settled = max(f.entry.Settled, m.upto)
-	s.ledger.Update(f.entry)
 	s.dropIfSettled(f)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"in_office365/o365"
+	"in_office365/plugin/handover"
 )
 
 // namespace is what the names of all metrics begin with. docs/metrics.md says what each means.
@@ -301,10 +302,18 @@ var ofTenant = []metric[TenantStatus]{
 var ofInput = []metric[Status]{
 	gauge("credential_expires_in_seconds", "Until the credential ends, where that is known.", nil, nil, func(s, _ *Status) (float64, bool) { return left(s.CredentialExpires, s) }),
 	counter("panics_total", "Faults of the plugin that were contained.", nil, func(s *Status) float64 { return float64(s.Panics) }),
-	gauge("queue_bytes", "Memory of batches that wait for Fluent Bit.", nil, nil, known(func(s *Status) float64 { return float64(s.Queue.Bytes) })),
+	gauge("queue_bytes", "Memory of batches that wait for Fluent Bit, and of those in flight.", nil, nil, known(func(s *Status) float64 { return float64(s.Queue.Bytes) })),
 	gauge("queue_limit_bytes", "buffer_size.", nil, nil, known(func(s *Status) float64 { return float64(s.Queue.Limit) })),
-	batches("waiting", func(q *QueueStatus) int { return q.Waiting }),
-	batches("unsettled", func(q *QueueStatus) int { return q.Unsettled }),
+	batches("waiting", func(q *handover.Status) int { return q.Waiting }),
+	batches("unsettled", func(q *handover.Status) int { return q.Unsettled }),
+	gauge("in_flight_bytes", "Batches that Fluent Bit has copied and is not known to be done with.", nil, nil, known(func(s *Status) float64 { return float64(s.Queue.InFlight) })),
+	counter("batches_refused_total", "Batches that Fluent Bit refused, each time it did.", nil, func(s *Status) float64 { return float64(s.Queue.Refused) }),
+	counter("batches_dropped_total", "Batches in flight when Fluent Bit dropped something; they are handed over again.", nil, func(s *Status) float64 { return float64(s.Queue.Dropped) }),
+	counter("records_dropped_total", "Records that Fluent Bit has dropped, by its count; they are handed over again.", nil, func(s *Status) float64 { return float64(s.Queue.DroppedRecords) }),
+	gauge("receipts", "1 if Fluent Bit gives receipts for what it is handed, 0 if only time tells.", nil, nil, func(s, _ *Status) (float64, bool) {
+		return flag(s.Host.Receipts != handover.ReceiptsByTime), s.Host.Receipts != handover.ReceiptsUnknown
+	}),
+	gauge("storage_full", "1 while nothing is handed over for want of room for Fluent Bit's chunks.", nil, nil, known(func(s *Status) float64 { return flag(s.Queue.Hold.Kind == handover.HoldStorage) })),
 	counter("batches_handed_over_total", "Batches that Fluent Bit has copied.", nil, func(s *Status) float64 { return float64(s.Queue.Batches) }),
 	gauge("waiting_seconds", "Since when there is something to take without Fluent Bit taking anything; 0 if nothing waits.", nil, nil,
 		known(func(s *Status) float64 {
@@ -331,6 +340,6 @@ var ofInput = []metric[Status]{
 
 var batchesDesc = desc("queue_batches", "Batches that wait for Fluent Bit, or that it has copied and that are not settled.", "state")
 
-func batches(state string, of func(*QueueStatus) int) metric[Status] {
+func batches(state string, of func(*handover.Status) int) metric[Status] {
 	return metric[Status]{batchesDesc, prometheus.GaugeValue, []string{state}, nil, known(func(s *Status) float64 { return float64(of(&s.Queue)) })}
 }

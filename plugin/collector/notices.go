@@ -20,12 +20,13 @@ const (
 	noticeThrottled            = "throttled"             // the API asked for fewer requests
 	noticeLedgerReset          = "ledger_reset"          // the db was damaged and begun anew
 	noticeLedgerUnwritable     = "ledger_unwritable"     // the db can't be written: a restart would repeat records
+	noticeStorageFull          = "storage_full"          // there is no room for Fluent Bit's chunks: nothing is handed over
 )
 
 // noticeKinds are all of them.
 var noticeKinds = [...]string{
 	noticeGap, noticeBlobLost, noticeSubscriptionStarted, noticeSubscriptionDisabled, noticeAccessRefused, noticeCredentialExpiring, noticeThrottled,
-	noticeLedgerReset, noticeLedgerUnwritable,
+	noticeLedgerReset, noticeLedgerUnwritable, noticeStorageFull,
 }
 
 // throttleNoticeInterval is the shortest time between two notices of throttling.
@@ -42,7 +43,8 @@ func (c *Collector) announce(ctx context.Context, n *normalize.Notice, then func
 		}
 		return nil
 	}
-	return c.queue.putNotice(ctx, c.encodeNotice(n), then)
+	event := c.encodeNotice(n)
+	return c.queue.PutNotice(ctx, event, &noticeOnItsWay{c: c, event: event, then: then})
 }
 
 // announceOfAll announces what concerns the whole instance: under the name of its tenant, if that is the only one.

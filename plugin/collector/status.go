@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"in_office365/o365"
+	"in_office365/plugin/handover"
 )
 
 // Status is what a collector tells of itself at one moment. Nothing in it is secret. Counts are of since the collector was made.
@@ -19,34 +20,14 @@ type Status struct {
 	CredentialExpires time.Time // zero: not known
 	Panics            int64
 
-	Host     HostStatus
-	Queue    QueueStatus
+	Host     handover.HostStatus
+	Queue    handover.Status
 	Ledger   LedgerStatus
 	Troubles []TroubleStatus // with what all tenants need
 	// TenantsFile are troubles with tenants_file, and with tenants that it names: there may be tenants that nothing here tells of.
 	TenantsFile []TroubleStatus
 	Notices     []NoticeStatus // the last of them, the newest first
 	Tenants     []TenantStatus // that are collected, in the order of the configuration
-}
-
-// HostStatus is how Fluent Bit treats the input.
-type HostStatus struct {
-	Called      time.Time     // when it asked for a batch last; zero: never
-	PausedSince time.Time     // zero: it does not pause
-	Paused      time.Duration // in all
-	Pauses      int64
-}
-
-// QueueStatus is what is on its way to Fluent Bit.
-type QueueStatus struct {
-	Bytes     int // of memory that batches hold
-	Limit     int // buffer_size
-	Waiting   int // batches that Fluent Bit may take
-	Unsettled int // batches that it has copied, and that are not settled
-	// WaitingSince is since when there is something to take without Fluent Bit taking anything; zero: there is nothing to take.
-	WaitingSince time.Time
-	HandedOver   time.Time // when it copied a batch last; zero: never
-	Batches      int64     // that it has copied
 }
 
 // LedgerStatus is how the db fares.
@@ -187,7 +168,7 @@ func (c *Collector) Status() Status {
 		PollInterval: c.cfg.PollInterval, CredentialExpires: c.cfg.Credential.Expires(), Panics: c.stats.panics.Load(),
 		Troubles: statusOf(&c.access), TenantsFile: statusOf(&c.readingTenants, &c.addingTenants), Notices: c.given.last(),
 	}
-	s.Host, s.Queue = c.queue.status()
+	s.Host, s.Queue = c.queue.Status()
 	s.Ledger = LedgerStatus{
 		Size: c.surveyed.size.Load(), Unwritten: int(c.surveyed.unwritten.Load()),
 		Failures: c.stats.ledgerFailures.Load(), Troubles: statusOf(&c.writingLedger, &c.readingLedger),

@@ -90,38 +90,8 @@ func (c *Collector) count(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.queue.tallied:
-			c.countCopied()
+		case <-c.queue.Copied():
+			c.queue.Count()
 		}
-	}
-}
-
-func (c *Collector) countCopied() {
-	for _, t := range c.queue.takeTallies() {
-		times := t.times
-		for _, r := range t.runs {
-			r.stream.countCopied(r, times[:r.records], t.handedAt)
-			times = times[r.records:]
-		}
-		c.queue.giveBack(t)
-	}
-}
-
-// countCopied counts the records of one run, which happened at those times, in seconds.
-func (s *stream) countCopied(r run, times []uint32, at time.Time) {
-	s.counts.handedOver.Add(int64(r.records))
-	s.counts.handedOverBytes.Add(r.bytes)
-	now := s.now().Add(-time.Since(at)).Unix() // by the API's clock
-	var newest int64
-	for _, t := range times {
-		if t == 0 {
-			continue
-		}
-		happened := min(int64(t), now)
-		newest = max(newest, happened)
-		s.delay.Observe(float64(now - happened))
-	}
-	if newest > 0 {
-		s.counts.newestRecord.raise(time.Unix(newest, 0).UTC())
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"in_office365/o365"
 	"in_office365/o365/auth"
 	"in_office365/plugin/diagnosis"
+	"in_office365/plugin/handover"
 )
 
 // tenant collects the content types of one tenant. What a tenant meets, a refused credential, throttling, blobs that hang, is its own; the
@@ -32,14 +33,14 @@ type tenant struct {
 	listing       *share
 	access        trouble // what keeps every content type from being collected
 	permission    permission
-	salt          recordID // keeps its records' Ids apart from other tenants'
+	salt          handover.ID // keeps its records' Ids apart from other tenants'
 
 	mu        sync.Mutex
 	throttled time.Time // when throttling was announced last
 }
 
 func newTenant(c *Collector, id string) (*tenant, error) {
-	t := &tenant{crew: &crew{c: c}, c: c, id: id, log: c.log, salt: c.queue.repeats.id([]byte(id))}
+	t := &tenant{crew: &crew{c: c}, c: c, id: id, log: c.log, salt: c.queue.ID([]byte(id))}
 	if c.several() {
 		t.log = c.log.With("tenant", id)
 	}

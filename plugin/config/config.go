@@ -50,6 +50,7 @@ type Config struct {
 	RateLimit     int           // requests a minute
 	BatchSize     int           // bytes
 	BufferSize    int           // bytes
+	HandOverRate  int           // bytes a second; 0: no limit
 	MaxRecordSize int           // bytes
 	DedupWindow   time.Duration // 0: off
 	Settle        time.Duration
@@ -102,12 +103,16 @@ const (
 	DefaultDB           = "office365.db"
 	DefaultWorkers      = 8
 	DefaultRateLimit    = 2000
-	DefaultBatchSize    = 4_000_000
-	DefaultBatches      = 3 // in the buffer: one is filled, one waits, one is with the host
-	DefaultMaxRecord    = 8_000_000
-	DefaultDedupWindow  = time.Hour
-	DefaultSettle       = 5 * time.Second
-	DefaultHTTPTimeout  = time.Minute
+	DefaultBatchSize    = 2_000_000  // as large as a chunk of Fluent Bit's is meant to be (v5.1.1 include/fluent-bit/flb_input_chunk.h)
+	DefaultHandOverRate = 21_000_000 // bytes a second: some 16,000 records
+	DefaultBatches      = 4          // in the buffer at least
+	// BufferedShare of a second's hand-over fits into the buffer: more than half of it may be in flight, and Fluent Bit looks for that
+	// every 250 ms.
+	BufferedShare      = 0.5
+	DefaultMaxRecord   = 8_000_000
+	DefaultDedupWindow = time.Hour
+	DefaultSettle      = 5 * time.Second
+	DefaultHTTPTimeout = time.Minute
 	// DefaultPerTenant is the number of tenants up to which metrics_per_tenant is on: with five content types each, some 4,000 series.
 	DefaultPerTenant = 20
 
@@ -116,6 +121,9 @@ const (
 	MinBatchSize  = 64_000
 	MaxBatchSize  = 256_000_000
 	MaxBufferSize = 2_000_000_000
+	MinRate       = 16_000
+	// UnlimitedRate is what a buffer is made for where hand_over_rate is off: more than a machine normalizes.
+	UnlimitedRate = 200_000_000
 	MinRecordSize = 16_000
 	MaxRecordSize = 256_000_000
 	MaxMaxKeys    = 65_535
@@ -160,7 +168,12 @@ func Parse(stanza Getter) (*Config, error) {
 	c.Workers = r.number("workers", DefaultWorkers, 1, MaxWorkers)
 	c.RateLimit = r.rate("rate_limit", DefaultRateLimit)
 	c.BatchSize = r.size("batch_size", DefaultBatchSize, MinBatchSize, MaxBatchSize)
-	c.BufferSize = r.size("buffer_size", DefaultBatches*c.BatchSize, MinBatchSize, MaxBufferSize)
+	c.HandOverRate = r.sizeOrOff("hand_over_rate", DefaultHandOverRate, MinRate, MaxBufferSize)
+	rate := c.HandOverRate
+	if rate == 0 {
+		rate = UnlimitedRate
+	}
+	c.BufferSize = r.size("buffer_size", max(DefaultBatches*c.BatchSize, int(BufferedShare*float64(rate))), MinBatchSize, MaxBufferSize)
 	if c.BufferSize < c.BatchSize {
 		r.fail("buffer_size", r.get("buffer_size"), "is smaller than batch_size", fmt.Sprintf("at least batch_size (%s)", shortSize(c.BatchSize)))
 	}

@@ -119,6 +119,14 @@ func (r *reader) size(key string, fallback, least, most int) int {
 	return fallback
 }
 
+func (r *reader) sizeOrOff(key string, fallback, least, most int) int {
+	switch strings.ToLower(r.get(key)) {
+	case "off", "false", "no":
+		return 0
+	}
+	return r.size(key, fallback, least, most)
+}
+
 func (r *reader) duration(key string, fallback, least, most time.Duration) time.Duration {
 	return r.durationOr(key, fallback, least, most, "")
 }

@@ -22,6 +22,10 @@ func (c *Config) Summary() []any {
 		pairs = append(pairs, "client_id", c.ClientID)
 	}
 	pairs = append(pairs, c.credentialKey...)
+	handOver := "off"
+	if c.HandOverRate > 0 {
+		handOver = shortSize(c.HandOverRate)
+	}
 	pairs = append(pairs,
 		"cloud", c.Cloud.Name,
 		"authentication_endpoint", c.Login.String(),
@@ -37,6 +41,7 @@ func (c *Config) Summary() []any {
 		"rate_limit", fmt.Sprintf("%d/m", c.RateLimit),
 		"batch_size", shortSize(c.BatchSize),
 		"buffer_size", shortSize(c.BufferSize),
+		"hand_over_rate", handOver,
 		"max_record_size", shortSize(c.MaxRecordSize),
 		"format", formats[c.Record.Format],
 		"separator", string(rune(c.Record.Separator)),

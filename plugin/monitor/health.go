@@ -10,6 +10,7 @@ import (
 	"in_office365/o365"
 	"in_office365/plugin/collector"
 	"in_office365/plugin/diagnosis"
+	"in_office365/plugin/handover"
 )
 
 // A kind is the kind of reason why an input is not ready. The names are stable: they stand in /readyz.
@@ -23,13 +24,14 @@ const (
 	listing    kind = "listing"      // the API has not been asked with success for long
 	switched   kind = "subscription" // a subscription is off
 	lost       kind = "lost"         // something is missing for good
+	storage    kind = "storage"      // there is no room for Fluent Bit's chunks
 	handOver   kind = "hand_over"    // Fluent Bit does not take what waits
 	behind     kind = "behind"       // what is available is not through
 	unsaved    kind = "ledger"       // the db cannot be written or read
 	starting   kind = "starting"     // it is too early to tell
 )
 
-var worstFirst = [...]kind{fault, credential, unlisted, listing, switched, lost, handOver, behind, unsaved, starting}
+var worstFirst = [...]kind{fault, credential, unlisted, listing, switched, lost, storage, handOver, behind, unsaved, starting}
 
 const (
 	// aliveLimit is how long Fluent Bit may ask for no batch: it does once a second, unless an output or a filter holds the engine up.
@@ -141,10 +143,17 @@ func isRefusal(cause string) bool {
 func (h *health) ofHost() {
 	const remedy = "an output is down or too slow, or storage is full: look at Fluent Bit's log"
 	host, queue := h.status.Host, h.status.Queue
-	if paused := h.now.Sub(host.PausedSince); !host.PausedSince.IsZero() && paused >= handOverLimit {
+	if queue.Hold.Kind == handover.HoldStorage {
+		h.add(storage, scope{}, h.now.Sub(queue.Hold.Since), fmt.Sprintf("%s: nothing is handed over for %s; free space there or let the outputs catch up, and it goes on by itself",
+			queue.Hold.Why, span(h.now.Sub(queue.Hold.Since))))
+	} else if paused := h.now.Sub(host.PausedSince); !host.PausedSince.IsZero() && paused >= handOverLimit {
 		h.add(handOver, scope{}, paused, fmt.Sprintf("Fluent Bit has paused the input for %s: %s", span(paused), remedy))
 	} else if waiting := h.now.Sub(queue.WaitingSince); !queue.WaitingSince.IsZero() && waiting >= handOverLimit {
-		h.add(handOver, scope{}, waiting, fmt.Sprintf("Fluent Bit has taken nothing of what waits for %s: %s", span(waiting), remedy))
+		why := "Fluent Bit has taken nothing of what waits"
+		if queue.Hold.Why != "" {
+			why = queue.Hold.Why
+		}
+		h.add(handOver, scope{}, waiting, fmt.Sprintf("%s, for %s: %s", why, span(waiting), remedy))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"in_office365/plugin/collector"
+	"in_office365/plugin/handover"
 )
 
 func TestReadiness(t *testing.T) {
@@ -99,8 +100,14 @@ func TestReadiness(t *testing.T) {
 			s.Host.PausedSince, s.Queue.WaitingSince = now.Add(-5*time.Minute), now.Add(-8*time.Minute)
 		}, []string{"hand_over: Fluent Bit has paused the input for 5 min: an output is down or too slow, or storage is full: look at Fluent Bit's log"}},
 		"not taken": {func(s *collector.Status, _ []collector.TypeStatus) { s.Queue.WaitingSince = now.Add(-6 * time.Minute) }, []string{
-			"hand_over: Fluent Bit has taken nothing of what waits for 6 min: an output is down or too slow, or storage is full: look at Fluent Bit's log",
+			"hand_over: Fluent Bit has taken nothing of what waits, for 6 min: an output is down or too slow, or storage is full: look at Fluent Bit's log",
 		}},
+		"refused for long": {func(s *collector.Status, _ []collector.TypeStatus) {
+			s.Queue.WaitingSince, s.Queue.Hold = now.Add(-6*time.Minute), handover.Hold{Kind: handover.HoldRefused, Why: "Fluent Bit has refused a batch", Since: now.Add(-time.Second)}
+		}, []string{"hand_over: Fluent Bit has refused a batch, for 6 min: an output is down or too slow, or storage is full: look at Fluent Bit's log"}},
+		"no room for chunks": {func(s *collector.Status, _ []collector.TypeStatus) {
+			s.Queue.Hold = handover.Hold{Kind: handover.HoldStorage, Why: "the volume of /chunks is full", Since: now.Add(-2 * time.Minute)}
+		}, []string{"storage: the volume of /chunks is full: nothing is handed over for 2 min; free space there or let the outputs catch up, and it goes on by itself"}},
 
 		"tenants_file is broken": {func(s *collector.Status, _ []collector.TypeStatus) {
 			s.TenantsFile = trouble("other", "reading tenants_file failed: line 3 is no GUID; the tenants stay as they are until it can be used")
@@ -181,7 +188,7 @@ func TestAlive(t *testing.T) {
 				}
 				return now.Add(-ago)
 			}
-			s := &collector.Status{Host: collector.HostStatus{Called: at(tc.called), PausedSince: at(tc.paused)}}
+			s := &collector.Status{Host: handover.HostStatus{Called: at(tc.called), PausedSince: at(tc.paused)}}
 			if got := stalled(s, at(tc.added), now); got != tc.want {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}

@@ -86,7 +86,7 @@ var (
 	complete = state{good, "complete"}
 
 	states = map[kind]state{
-		fault: {bad, "fault"}, credential: {bad, "no access"}, unlisted: {bad, "tenants missing"}, listing: {bad, "not listed"}, switched: {bad, "switched off"}, lost: {bad, "lost some"}, handOver: {bad, "held up"},
+		fault: {bad, "fault"}, credential: {bad, "no access"}, unlisted: {bad, "tenants missing"}, listing: {bad, "not listed"}, switched: {bad, "switched off"}, lost: {bad, "lost some"}, storage: {bad, "no room"}, handOver: {bad, "held up"},
 		behind: {warn, "behind"}, unsaved: {warn, "db fails"}, starting: {wait, "starting"},
 	}
 )

@@ -8,6 +8,7 @@ import (
 
 	"in_office365/o365"
 	"in_office365/plugin/collector"
+	"in_office365/plugin/handover"
 )
 
 // now is when the statuses of the tests are taken.
@@ -20,8 +21,8 @@ func allWell(tenants int) *collector.Status {
 	s := &collector.Status{
 		At: now, Version: "v1.2.0", Started: now.Add(-50 * time.Hour), Several: tenants > 1, PollInterval: time.Minute,
 		CredentialExpires: now.Add(200 * 24 * time.Hour),
-		Host:              collector.HostStatus{Called: now.Add(-time.Second), Paused: 2 * time.Minute, Pauses: 1},
-		Queue:             collector.QueueStatus{Bytes: 1_200_000, Limit: 12_000_000, Unsettled: 1, HandedOver: now.Add(-2 * time.Second), Batches: 1200},
+		Host:              handover.HostStatus{Called: now.Add(-time.Second), Paused: 2 * time.Minute, Pauses: 1},
+		Queue:             handover.Status{Bytes: 1_200_000, Limit: 12_000_000, Unsettled: 1, HandedOver: now.Add(-2 * time.Second), Batches: 1200},
 		Ledger:            collector.LedgerStatus{Size: 4_194_304, Unwritten: 3},
 	}
 	for i := range tenants {

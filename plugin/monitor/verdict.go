@@ -139,7 +139,7 @@ func (s *sum) verdict() verdict {
 	why := map[kind]string{
 		fault: "a fault of the plugin" + of(" in "), credential: "access is refused" + of(" for "), listing: "listing fails" + of(" for "),
 		unlisted: "there may be tenants that are not collected" + of(" by "), switched: "the subscription is off" + of(" for "),
-		lost: "something" + of(" of ") + " is lost for good", handOver: "Fluent Bit takes nothing" + of(" from "), behind: span(s.worst.age) + " behind" + of(" with "),
+		lost: "something" + of(" of ") + " is lost for good", storage: "there is no room for Fluent Bit's chunks", handOver: "Fluent Bit takes nothing" + of(" from "), behind: span(s.worst.age) + " behind" + of(" with "),
 	}[s.worst.Kind]
 	return verdict{states[s.worst.Kind].Level, "Not complete: " + why + ".", detail}
 }

@@ -1,4 +1,4 @@
-package collector
+package handover
 
 import (
 	"hash/maphash"
@@ -8,9 +8,9 @@ import (
 // maxRepeats bounds the memory for the Ids of the last hour or so: two generations of as many, about 20 bytes each.
 const maxRepeats = 100_000
 
-// recordID is 96 bits of the hash of a record's Id, which are as good as all of it: among a million Ids two share them with a probability
+// ID is 96 bits of the hash of a record's Id, which are as good as all of it: among a million Ids two share them with a probability
 // below 10^-16. The zero value stands for a record without one.
-type recordID struct {
+type ID struct {
 	high uint64
 	low  uint32
 }
@@ -37,24 +37,24 @@ func newRepeats(window time.Duration, most int) *repeats {
 }
 
 // id is called without a lock held.
-func (r *repeats) id(text []byte) recordID {
+func (r *repeats) id(text []byte) ID {
 	if r.window == 0 || len(text) == 0 {
-		return recordID{}
+		return ID{}
 	}
-	return recordID{maphash.Bytes(r.seeds[0], text), uint32(maphash.Bytes(r.seeds[1], text))}
+	return ID{maphash.Bytes(r.seeds[0], text), uint32(maphash.Bytes(r.seeds[1], text))}
 }
 
-// of keeps the Ids of one tenant, whose salt is an Id of its own, apart from those of another.
-func (id recordID) of(salt recordID) recordID {
-	if id == (recordID{}) {
+// Of keeps the Ids of one tenant, whose salt is an Id of its own, apart from those of another.
+func (id ID) Of(salt ID) ID {
+	if id == (ID{}) {
 		return id
 	}
-	return recordID{id.high ^ salt.high, id.low ^ salt.low}
+	return ID{id.high ^ salt.high, id.low ^ salt.low}
 }
 
 // seen tells whether an Id was put within the window before now.
-func (r *repeats) seen(id recordID, now time.Time) bool {
-	if id == (recordID{}) {
+func (r *repeats) seen(id ID, now time.Time) bool {
+	if id == (ID{}) {
 		return false
 	}
 	second := r.second(now)
@@ -66,8 +66,8 @@ func (r *repeats) seen(id recordID, now time.Time) bool {
 	return false
 }
 
-func (r *repeats) add(id recordID, now time.Time) {
-	if id == (recordID{}) {
+func (r *repeats) add(id ID, now time.Time) {
+	if id == (ID{}) {
 		return
 	}
 	if r.younger.taken >= r.most || now.Sub(r.began) > r.window {
@@ -75,6 +75,12 @@ func (r *repeats) add(id recordID, now time.Time) {
 		r.younger.clear()
 	}
 	r.younger.put(id, r.second(now))
+}
+
+// forget makes every Id one that was never put.
+func (r *repeats) forget() {
+	r.younger.clear()
+	r.older.clear()
 }
 
 func (r *repeats) second(now time.Time) uint32 { return uint32(now.Sub(r.epoch) / time.Second) }
@@ -86,7 +92,7 @@ type idTable struct {
 	taken int
 }
 
-// idSlot has 16 bytes: a recordID and a number behind it would take 24.
+// idSlot has 16 bytes: an ID and a number behind it would take 24.
 type idSlot struct {
 	high  uint64
 	low   uint32
@@ -102,7 +108,7 @@ func (t *idTable) clear() {
 	t.taken = 0
 }
 
-func (t *idTable) find(id recordID) (second uint32, known bool) {
+func (t *idTable) find(id ID) (second uint32, known bool) {
 	if t.taken == 0 {
 		return 0, false
 	}
@@ -110,7 +116,7 @@ func (t *idTable) find(id recordID) (second uint32, known bool) {
 	return s.after - 1, s.after != 0
 }
 
-func (t *idTable) put(id recordID, second uint32) {
+func (t *idTable) put(id ID, second uint32) {
 	if 5*(t.taken+1) > 4*len(t.slots) {
 		t.grow()
 	}
@@ -122,7 +128,7 @@ func (t *idTable) put(id recordID, second uint32) {
 }
 
 // slot returns the slot of an Id, or the free one that it would take. There is one.
-func (t *idTable) slot(id recordID) *idSlot {
+func (t *idTable) slot(id ID) *idSlot {
 	mask := uint64(len(t.slots) - 1)
 	for i := id.high & mask; ; i = (i + 1) & mask {
 		if s := &t.slots[i]; s.after == 0 || s.high == id.high && s.low == id.low {
@@ -136,7 +142,7 @@ func (t *idTable) grow() {
 	t.slots = make([]idSlot, max(2*len(old), leastSlots))
 	for _, s := range old {
 		if s.after != 0 {
-			*t.slot(recordID{s.high, s.low}) = s
+			*t.slot(ID{s.high, s.low}) = s
 		}
 	}
 }

@@ -1,0 +1,67 @@
+package handover
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// engineThread is the name of the thread of Fluent Bit's engine (v5.1.1 src/flb_lib.c:925).
+const engineThread = "flb-pipeline"
+
+// waiting are the system calls in which an event loop waits for something to do: epoll_wait, epoll_pwait and epoll_pwait2
+// (https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl).
+var waiting = map[string][]string{
+	"amd64": {"232", "281", "441"},
+	"arm64": {"22", "441"},
+}[runtime.GOARCH]
+
+// Engine is the thread on which Fluent Bit takes batches off the ring buffer, runs filters on them and writes them to chunks.
+type Engine struct{ tid int } // 0: it was not found
+
+// FindEngine looks for it among the threads of this process.
+func FindEngine() *Engine {
+	names, err := filepath.Glob("/proc/self/task/*/comm")
+	if err != nil {
+		return &Engine{}
+	}
+	engine := &Engine{}
+	for _, path := range names {
+		name, err := os.ReadFile(path)
+		if err != nil || strings.TrimSpace(string(name)) != engineThread {
+			continue
+		}
+		tid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil || engine.tid != 0 {
+			return &Engine{} // which of them is the input's cannot be told
+		}
+		engine.tid = tid
+	}
+	return engine
+}
+
+// IsThisThread says whether the engine runs on the calling thread: then the input has none of its own (threaded off).
+func (e *Engine) IsThisThread() bool { return e.tid == syscall.Gettid() }
+
+// AtRest says whether the engine waits for something to do, by the system call it is in (proc_pid_syscall(5)). A filter that waits for
+// something does not do it in these calls. known is false where that cannot be seen.
+func (e *Engine) AtRest() (rest, known bool) {
+	if e.tid == 0 || waiting == nil {
+		return false, false
+	}
+	text, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(e.tid) + "/syscall")
+	if err != nil {
+		return false, false
+	}
+	call, _, _ := bytes.Cut(text, []byte(" "))
+	for _, number := range waiting {
+		if string(call) == number {
+			return true, true
+		}
+	}
+	return false, true
+}

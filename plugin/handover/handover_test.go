@@ -1,0 +1,383 @@
+package handover
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeHost is a Fluent Bit whose engine runs when the test says so.
+type fakeHost struct {
+	ring        []string
+	records     int64
+	chunks      string // what the engine has written
+	refuses     bool
+	blind       bool // its engine cannot be seen
+	busy        bool
+	synchronous bool
+	mute        bool // it keeps no metrics
+	memory      int64
+	renewed     string
+}
+
+func (h *fakeHost) Append(batch []byte) bool {
+	switch {
+	case h.refuses:
+		return false
+	case h.synchronous:
+		h.write(string(batch))
+	default:
+		h.ring = append(h.ring, string(batch))
+	}
+	return true
+}
+
+func (h *fakeHost) write(batch string) {
+	h.records += int64(len(batch))
+	h.chunks += batch
+}
+
+// run takes n batches off the ring, and is busy with the last one where it says so.
+func (h *fakeHost) run(n int) {
+	for _, batch := range h.ring[:n] {
+		h.write(batch)
+	}
+	h.ring = h.ring[n:]
+}
+
+// drop lets go of n batches.
+func (h *fakeHost) drop(n int) { h.ring = h.ring[n:] }
+
+func (h *fakeHost) Synchronous() bool { return h.synchronous }
+func (h *fakeHost) Metrics() (Metrics, bool) {
+	return Metrics{Records: h.records, Memory: h.memory, Renewed: h.renewed}, !h.mute
+}
+func (h *fakeHost) AtRest() (rest, known bool) { return !h.busy && !h.blind, !h.blind }
+
+// pass lets time pass, in which the queue is woken as it asks to be.
+func pass(q *Queue, h Host, d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		q.mu.Lock()
+		due := q.handing.due
+		q.mu.Unlock()
+		if due.IsZero() || due.After(end) {
+			time.Sleep(time.Until(end))
+			return
+		}
+		time.Sleep(time.Until(due))
+		q.HandOver(h, true)
+	}
+}
+
+// soon is enough for the queue to notice what the engine has done.
+const soon = 2 * pollInterval
+
+func TestABatchSettlesWhenTheEngineIsDoneWithIt(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		host fakeHost
+		run  func(*fakeHost) // after the batch was handed over
+		want []string        // told when settle is over; nil: nothing
+	}{
+		{"the count has gone on and the engine rests", fakeHost{}, func(h *fakeHost) { h.run(1) }, []string{"a end"}},
+		{"in the ring buffer", fakeHost{busy: true}, func(*fakeHost) {}, nil},
+		{"counted, and the engine is busy with it", fakeHost{busy: true}, func(h *fakeHost) { h.run(1) }, nil},
+		{"counted, and the engine cannot be seen", fakeHost{blind: true}, func(h *fakeHost) { h.run(1) }, nil},
+		{"the engine's thread is the input's", fakeHost{synchronous: true, busy: true}, func(*fakeHost) {}, []string{"a end"}},
+		{"the host keeps no metrics", fakeHost{mute: true}, func(*fakeHost) {}, []string{"a end"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q, h := testQueue(4, 100), &tc.host
+				told, o := origins("a")
+				o[0].put(t, q, "1234", true)
+				pass(q, h, linger)
+				tc.run(h)
+				pass(q, h, testSettle-time.Millisecond)
+				expect(t, "too early", reported(q, told), []string(nil))
+				pass(q, h, soon)
+				q.HandOver(h, false)
+				expect(t, "in time", reported(q, told), tc.want)
+			})
+		})
+	}
+}
+
+// The engine takes batches one after the other: that the next one is counted shows that those before it are written.
+func TestABatchIsReceivedWhenTheNextOneIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, h := testQueue(2, 100), &fakeHost{busy: true}
+		told, o := origins("ab")
+		o[0].put(t, q, "12", true)
+		pass(q, h, linger)
+		h.run(1)
+		pass(q, h, testSettle)
+		o[1].put(t, q, "34", true)
+		pass(q, h, linger)
+		h.run(1)
+		pass(q, h, testSettle+soon)
+		expect(t, "the first of two", reported(q, told), []string{"a end"})
+		h.busy = false
+		pass(q, h, testSettle+soon)
+		expect(t, "the last, when the engine rests", reported(q, told), []string{"b end"})
+	})
+}
+
+func TestWhatTheHostDropsIsPutAgain(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		host fakeHost
+		run  func(*fakeHost) // with three batches in flight: 12, 34, 56
+		wait time.Duration
+		want string
+	}{
+		{"all", fakeHost{}, func(h *fakeHost) { h.drop(3) }, 3 * time.Second, "[a dropped b dropped]"},
+		// What was counted in its place cannot be told from it.
+		{"the first", fakeHost{}, func(h *fakeHost) { h.drop(1); h.run(2) }, 3 * time.Second, "[a dropped b dropped]"},
+		{"the last", fakeHost{}, func(h *fakeHost) { h.run(2); h.drop(1) }, 3 * time.Second, "[a dropped b dropped]"},
+		{"the engine cannot be seen", fakeHost{blind: true}, func(h *fakeHost) { h.drop(3) }, blindPatience + time.Second, "[a dropped b dropped]"},
+		{"nothing: the engine is busy", fakeHost{busy: true}, func(*fakeHost) {}, time.Hour, "[]"},
+		{"nothing: the engine cannot be seen, and goes on", fakeHost{blind: true}, func(h *fakeHost) { h.run(1) }, blindPatience - time.Second, "[]"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q, h := testQueue(2, 100), &tc.host
+				told, o := origins("ab")
+				o[0].put(t, q, "123", true)
+				o[1].put(t, q, "456", true)
+				pass(q, h, linger)
+				expect(t, "in flight", h.ring, []string{"12", "34", "56"})
+				tc.run(h)
+				pass(q, h, tc.wait)
+				expect(t, "reported", slices.Compact(reported(q, told)), tc.want) // once for each batch
+			})
+		})
+	}
+}
+
+// Ids of what was dropped are no longer known, or it would be taken for a repeat.
+func TestWhatWasDroppedIsNoRepeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, h := testQueue(2, 100), &fakeHost{}
+		told, o := origins("ab")
+		o[0].put(t, q, "12", true)
+		pass(q, h, linger)
+		h.drop(1)
+		pass(q, h, 5*time.Second)
+		expect(t, "reported", reported(q, told), []string{"a dropped"})
+		o[1].put(t, q, "12", true)
+		pass(q, h, 2*time.Second)
+		h.run(1)
+		pass(q, h, testSettle+soon)
+		expect(t, "in the chunks", h.chunks, "12")
+		expect(t, "settled", reported(q, told), []string{"b end"})
+		if _, s := q.Status(); s.Dropped != 1 || s.DroppedRecords != 2 {
+			t.Errorf("counted %d batches, %d records dropped", s.Dropped, s.DroppedRecords)
+		}
+	})
+}
+
+// While the host pauses nothing counts as dropped, for however long: the ring buffer is not emptied then.
+func TestNothingIsDroppedInAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, h := testQueue(2, 100), &fakeHost{}
+		told, o := origins("a")
+		o[0].put(t, q, "12", true)
+		pass(q, h, linger)
+		q.Pause()
+		for range 100 {
+			time.Sleep(time.Second)
+			q.HandOver(h, false)
+		}
+		q.Resume()
+		pass(q, h, soon)
+		h.run(1)
+		pass(q, h, testSettle+soon)
+		expect(t, "reported", reported(q, told), []string{"a end"})
+	})
+}
+
+// A count that does not tell what was handed over, as where a processor of the input drops records, is not believed for ever.
+func TestACountThatIsAlwaysShortIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, h := testQueue(2, 100), &fakeHost{}
+		told, o := origins("a")
+		for range distrustAfter {
+			o[0].put(t, q, "12", true)
+			pass(q, h, dropBackoffMost)
+			h.ring = nil
+			h.records++ // one of two
+			pass(q, h, 10*time.Second)
+			*told = nil
+		}
+		host, _ := q.Status()
+		expect(t, "receipts", host.Receipts, ReceiptsByTime)
+		o[0].put(t, q, "34", true)
+		pass(q, h, 10*time.Second)
+		reported(q, told)
+		for range 10 {
+			time.Sleep(time.Second)
+			q.HandOver(h, false)
+		}
+		expect(t, "in time all the same", reported(q, told)[0], "a end")
+	})
+}
+
+func TestARefusedBatchIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, h := testQueue(2, 100), &fakeHost{refuses: true}
+		_, o := origins("a")
+		o[0].put(t, q, "1234", true)
+		pass(q, h, 3*holdInterval)
+		_, s := q.Status()
+		if s.Hold.Kind != HoldRefused || s.Refused < 3 || s.Refused > 5 {
+			t.Errorf("held %q, refused %d times", s.Hold.Kind, s.Refused)
+		}
+		h.refuses = false
+		pass(q, h, 2*holdInterval)
+		expect(t, "in order, once", h.ring, []string{"12", "34"})
+		if _, s := q.Status(); s.Hold.Kind != "" {
+			t.Errorf("still held: %+v", s.Hold)
+		}
+	})
+}
+
+// fullRoom has no room while it is not nil.
+type fullRoom struct{ err error }
+
+func (r *fullRoom) Check(int) error { return r.err }
+
+func TestNothingIsHandedOverWithoutRoomForItsChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := &fullRoom{errors.New("no room")}
+		q := New(Options{Memory: goMemory{}, BatchSize: 2, BufferSize: 10, Settle: testSettle, Room: room})
+		h := &fakeHost{}
+		_, o := origins("a")
+		o[0].put(t, q, "12", true)
+		pass(q, h, time.Hour)
+		_, s := q.Status()
+		if len(h.ring) > 0 || s.Hold.Kind != HoldStorage || s.Hold.Why != "no room" || time.Since(s.Hold.Since) < 59*time.Minute {
+			t.Errorf("ring %q, hold %+v", h.ring, s.Hold)
+		}
+		room.err = nil
+		pass(q, h, 2*holdInterval)
+		expect(t, "goes on by itself", h.ring, []string{"12"})
+	})
+}
+
+// What is in flight counts against the buffer: a slow engine makes those wait who put.
+func TestWhatIsInFlightCountsAgainstTheBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, h := testQueue(2, 20), &fakeHost{busy: true}
+		_, o := origins("a")
+		done := false
+		go func() {
+			o[0].put(t, q, strings.Repeat("abcdefghij", 10)[:9]+"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", true)
+			done = true
+		}()
+		synctest.Wait()
+		pass(q, h, time.Minute)
+		synctest.Wait()
+		_, s := q.Status()
+		if s.InFlight > 12 || s.InFlight < 10 || s.Bytes > 20 || done {
+			t.Errorf("%d bytes in flight, %d in all, done %v", s.InFlight, s.Bytes, done)
+		}
+		for range 20 {
+			h.run(len(h.ring))
+			h.busy = false
+			pass(q, h, time.Second)
+			synctest.Wait()
+		}
+		expect(t, "all of it", len(h.chunks), 45)
+	})
+}
+
+func TestTheRateIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := New(Options{Memory: goMemory{}, BatchSize: 10, BufferSize: 1000, Rate: 100, Settle: testSettle})
+		h := &fakeHost{}
+		_, o := origins("a")
+		go func() {
+			for range 200 {
+				o[0].put(t, q, strings.Repeat("x", 10), false)
+			}
+		}()
+		synctest.Wait()
+		pass(q, h, time.Second) // whatever was saved up
+		before := int(h.records) + len(strings.Join(h.ring, ""))
+		for range 100 {
+			h.run(len(h.ring))
+			pass(q, h, 100*time.Millisecond)
+			synctest.Wait()
+		}
+		got := int(h.records) + len(strings.Join(h.ring, "")) - before
+		if got < 980 || got > 1020 {
+			t.Errorf("%d bytes in 10 s at 100 a second", got)
+		}
+	})
+}
+
+// The host's memory is told late, so what was handed over since counts too.
+func TestTheHostsMemoryIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 100
+		q := New(Options{Memory: goMemory{}, BatchSize: 10, BufferSize: 1000, Rate: rate, Settle: testSettle})
+		h := &fakeHost{renewed: "0"}
+		_, o := origins("a")
+		go func() {
+			for range 1000 {
+				o[0].put(t, q, strings.Repeat("x", 10), false)
+			}
+		}()
+		synctest.Wait()
+		for i := range 300 { // no output takes anything
+			h.run(len(h.ring))
+			if i%50 == 0 {
+				h.memory, h.renewed = h.records, fmt.Sprint(i)
+			}
+			pass(q, h, 100*time.Millisecond)
+			synctest.Wait()
+		}
+		_, s := q.Status()
+		if h.records > memorySeconds*rate || h.records < (memorySeconds-1)*rate || s.Hold.Kind != HoldMemory {
+			t.Errorf("%d bytes held, hold %+v", h.records, s.Hold)
+		}
+		h.memory, h.renewed = 0, "taken"
+		pass(q, h, 2*holdInterval)
+		if len(h.ring) == 0 {
+			t.Error("it does not go on when an output has taken what there was")
+		}
+	})
+}
+
+// Small events are not appended one by one, and do not wait long.
+func TestSmallEventsLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, h := testQueue(100, 1000), &fakeHost{}
+		_, o := origins("a")
+		o[0].put(t, q, "1", false)
+		pass(q, h, linger/2)
+		expect(t, "at once", h.ring, []string(nil))
+		o[0].put(t, q, "2", false)
+		pass(q, h, linger/2+time.Millisecond)
+		expect(t, "soon", h.ring, []string{"12"})
+	})
+}
+
+func TestMetricsAreReadFromTheHostsText(t *testing.T) {
+	const text = `2026-12-01T03:32:30.123456789Z fluentbit_input_bytes_total{name="a = b"} = 4711
+2026-12-01T03:32:30.123456789Z fluentbit_input_records_total{name="a = b"} = 12345678901
+2026-12-01T03:32:25.000000000Z fluentbit_input_storage_memory_bytes{name="a = b"} = 2000
+`
+	m, ok := ParseMetrics(text)
+	if want := (Metrics{Records: 12345678901, Memory: 2000, Renewed: "2026-12-01T03:32:25.000000000Z"}); !ok || m != want {
+		t.Errorf("got %+v, %v, want %+v", m, ok, want)
+	}
+	if m, ok := ParseMetrics("2026-12-01T03:32:30Z fluentbit_input_bytes_total{name=\"a\"} = 1\n"); ok {
+		t.Errorf("a count was read where there is none: %+v", m)
+	}
+}
