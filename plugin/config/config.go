@@ -103,12 +103,12 @@ const (
 	DefaultDB           = "office365.db"
 	DefaultWorkers      = 8
 	DefaultRateLimit    = 2000
-	DefaultBatchSize    = 2_000_000  // as large as a chunk of Fluent Bit's is meant to be (v5.1.1 include/fluent-bit/flb_input_chunk.h)
-	DefaultHandOverRate = 21_000_000 // bytes a second: some 16,000 records
+	DefaultBatchSize    = 2_100_000  // Fluent Bit adds nothing to a chunk of more than 2,048,000 bytes (v5.1.1 src/flb_input_chunk.c:3388): one makes one
+	DefaultHandOverRate = 26_000_000 // bytes a second: some 16,000 records
 	DefaultBatches      = 4          // in the buffer at least
 	// BufferedShare of a second's hand-over fits into the buffer: more than half of it may be in flight, and Fluent Bit looks for that
 	// every 250 ms.
-	BufferedShare      = 0.5
+	BufferedShare      = 0.4
 	DefaultMaxRecord   = 8_000_000
 	DefaultDedupWindow = time.Hour
 	DefaultSettle      = 5 * time.Second

@@ -67,9 +67,9 @@ func TestDefaults(t *testing.T) {
 		{"db", c.DB, "office365.db"},
 		{"workers", c.Workers, 8},
 		{"rate_limit", c.RateLimit, 2000},
-		{"batch_size", c.BatchSize, 2_000_000},
-		{"buffer_size", c.BufferSize, 10_500_000},
-		{"hand_over_rate", c.HandOverRate, 21_000_000},
+		{"batch_size", c.BatchSize, 2_100_000},
+		{"buffer_size", c.BufferSize, 10_400_000},
+		{"hand_over_rate", c.HandOverRate, 26_000_000},
 		{"max_record_size", c.MaxRecordSize, 8_000_000},
 		{"dedup_window", c.DedupWindow, time.Hour},
 		{"settle", c.Settle, 5 * time.Second},
@@ -121,8 +121,8 @@ func TestValues(t *testing.T) {
 		{"kilobytes", stanza{"batch_size": "512k"}, func(c *config.Config) any { return c.BatchSize }, 512_000},
 		{"megabytes", stanza{"buffer_size": "1.5MB", "batch_size": "1M"}, func(c *config.Config) any { return c.BufferSize }, 1_500_000},
 		{"four batches", stanza{"batch_size": "3M"}, func(c *config.Config) any { return c.BufferSize }, 12_000_000},
-		{"half a second's hand-over", stanza{"hand_over_rate": "100M"}, func(c *config.Config) any { return c.BufferSize }, 50_000_000},
-		{"no limit", stanza{"hand_over_rate": "off"}, func(c *config.Config) any { return [2]int{c.HandOverRate, c.BufferSize} }, [2]int{0, 100_000_000}},
+		{"a part of a second's hand-over", stanza{"hand_over_rate": "100M"}, func(c *config.Config) any { return c.BufferSize }, 40_000_000},
+		{"no limit", stanza{"hand_over_rate": "off"}, func(c *config.Config) any { return [2]int{c.HandOverRate, c.BufferSize} }, [2]int{0, 80_000_000}},
 		{"gigabytes", stanza{"buffer_size": "1G"}, func(c *config.Config) any { return c.BufferSize }, 1_000_000_000},
 		{"rate by the second", stanza{"rate_limit": "10/s"}, func(c *config.Config) any { return c.RateLimit }, 600},
 		{"bare rate", stanza{"rate_limit": "300"}, func(c *config.Config) any { return c.RateLimit }, 300},
@@ -214,7 +214,7 @@ func TestRefusals(t *testing.T) {
 		{stanza{"rate_limit": "0"}, `rate_limit "0" is not a rate in range: requests a minute such as 2000/m, at most 1000000/m`},
 		{stanza{"batch_size": "4"}, `batch_size "4" is not a size in range: a size such as 4M, from 64K to 256M`},
 		{stanza{"batch_size": "big"}, `batch_size "big" is not a size in range: a size such as 4M, from 64K to 256M`},
-		{stanza{"buffer_size": "1M"}, `buffer_size "1M" is smaller than batch_size: at least batch_size (2M)`},
+		{stanza{"buffer_size": "1M"}, `buffer_size "1M" is smaller than batch_size: at least batch_size (2100K)`},
 		{stanza{"max_record_size": "1G"}, `max_record_size "1G" is not a size in range: a size such as 4M, from 16K to 256M`},
 		{stanza{"dedup_window": "30d"}, `dedup_window "30d" is not a duration in range: ` + aDuration + `from 1s to 7d, or off`},
 		{stanza{"settle": "100ms"}, `settle "100ms" is not a duration in range: ` + aDuration + `from 1s to 10m`},
@@ -277,7 +277,7 @@ func TestSummaryMasksSecrets(t *testing.T) {
 			t.Errorf("the summary shows %q: %s", secret, line)
 		}
 	}
-	for _, part := range []string{"client_secret ***", "me:xxxxx@proxy.example.com", "start_from 7d", "batch_size 2M", "rate_limit 2000/m", "metrics_address off", "metrics_per_tenant on"} {
+	for _, part := range []string{"client_secret ***", "me:xxxxx@proxy.example.com", "start_from 7d", "batch_size 2100K", "rate_limit 2000/m", "metrics_address off", "metrics_per_tenant on"} {
 		if !strings.Contains(line, part) {
 			t.Errorf("no %q in the summary: %s", part, line)
 		}

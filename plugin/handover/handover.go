@@ -20,7 +20,7 @@ const (
 	// inFlightMost bounds the batches in flight. The ring buffer has 1,024 entries (src/flb_input.c:120); a full one loses batches.
 	inFlightMost = 512
 	// flightShare is how many tenths of the buffer may be in flight. The rest is for batches that are filled meanwhile.
-	flightShare = 6
+	flightShare = 7
 	// memorySeconds of the rate is what Fluent Bit may hold in memory: it tells how much that is every 5 s (src/flb_storage.c:372), and
 	// a chunk is there for flush and as long as an output takes.
 	memorySeconds = 7
@@ -114,6 +114,23 @@ func (q *Queue) HandOver(h Host, woken bool) {
 	}
 	if len(q.inFlight)+len(q.counted) > 0 {
 		q.schedule(time.Now().Add(pollInterval))
+	} else if !woken {
+		q.rest()
+	}
+}
+
+// rest gives memory back while there is nothing to hand over.
+func (q *Queue) rest() {
+	if q.held+q.bytesInFlight == 0 {
+		q.freeSpare()
+	}
+}
+
+// resize changes the size of the next batches.
+func (q *Queue) resize(target int) {
+	if target != q.target {
+		q.target = target
+		q.freeSpare()
 	}
 }
 
@@ -147,7 +164,9 @@ func (q *Queue) next(now time.Time, open bool) *batch {
 		return nil
 	case q.Room != nil:
 		if err := q.Room.Check(q.bytesInFlight + size); err != nil {
-			q.holdBack(HoldStorage, err.Error(), now)
+			if q.bytesInFlight == 0 { // else there may be, when what is in flight has found its room
+				q.holdBack(HoldStorage, err.Error(), now)
+			}
 			return nil
 		}
 	}
@@ -256,11 +275,12 @@ func (q *Queue) Take() []byte {
 	q.settleOld(now)
 	b := q.next(now, true)
 	if len(q.ready) > 0 {
-		q.target = min(2*q.target, max(q.BufferSize/3, q.BatchSize))
+		q.resize(min(2*q.target, max(q.BufferSize/3, q.BatchSize)))
 	} else {
-		q.target = max(q.target/2, q.BatchSize)
+		q.resize(max(q.target/2, q.BatchSize))
 	}
 	if b == nil {
+		q.rest()
 		return nil
 	}
 	q.handing.taken = append(q.handing.taken, b)

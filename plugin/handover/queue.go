@@ -68,7 +68,7 @@ type Queue struct {
 	ready   []*batch      // full, waiting for the host
 	held    int           // bytes of memory in open, ready and taken
 	target  int           // bytes of the next batch
-	spare   []byte        // one batch's memory for the next
+	spare   [][]byte      // memory of batches for the next ones, all of the size target
 	freed   chan struct{} // closed when there is more room in the buffer
 	reports []report      // for whoever put what they are of, in order
 	handing handing
@@ -195,14 +195,8 @@ func (q *Queue) room(ctx context.Context, n int) (*batch, error) {
 			q.schedule(time.Now())
 		}
 		if size, used := max(n, q.target), q.held+q.bytesInFlight; used == 0 || used+size <= q.BufferSize {
-			memory := q.spare
-			if q.spare = nil; len(memory) != size {
-				if memory != nil {
-					q.Memory.Free(memory)
-				}
-				memory = q.Memory.Alloc(size)
-			}
-			q.held += len(memory)
+			memory := q.alloc(size)
+			q.held += size
 			q.open = &batch{memory: memory, data: memory[:0], tally: q.emptyTally(), opened: time.Now()}
 			if q.handing.waiting.IsZero() {
 				q.handing.waiting = q.open.opened
@@ -223,16 +217,36 @@ func (q *Queue) room(ctx context.Context, n int) (*batch, error) {
 	}
 }
 
+// alloc prefers memory that a batch had before. The allocator of the host keeps what is freed for a while, and more of it the more
+// threads it comes from, as those of Go are.
+func (q *Queue) alloc(size int) []byte {
+	n := len(q.spare) - 1
+	if n < 0 || len(q.spare[n]) != size {
+		return q.Memory.Alloc(size)
+	}
+	memory := q.spare[n]
+	q.spare = q.spare[:n]
+	return memory
+}
+
 // recycle takes back the memory of a batch that the host has copied.
 func (q *Queue) recycle(b *batch) {
 	q.held -= len(b.memory)
-	if q.spare == nil && len(b.memory) == q.target {
-		q.spare = b.memory
+	if len(b.memory) == q.target {
+		q.spare = append(q.spare, b.memory)
 	} else {
 		q.Memory.Free(b.memory)
 	}
 	b.memory, b.data = nil, nil
 	q.wakeWriters()
+}
+
+// freeSpare gives the memory back that no batch has.
+func (q *Queue) freeSpare() {
+	for _, memory := range q.spare {
+		q.Memory.Free(memory)
+	}
+	q.spare = nil
 }
 
 // wakeWriters lets those look again who wait for room in the buffer.
@@ -250,8 +264,6 @@ func (q *Queue) Free() {
 			q.Memory.Free(b.memory)
 		}
 	}
-	if q.spare != nil {
-		q.Memory.Free(q.spare)
-	}
-	q.ready, q.handing.taken, q.open, q.spare, q.held = nil, nil, nil, nil, 0
+	q.freeSpare()
+	q.ready, q.handing.taken, q.open, q.held = nil, nil, nil, 0
 }
