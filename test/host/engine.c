@@ -60,6 +60,19 @@ static struct proxy *load(bool hot_reload)
     return loaded;
 }
 
+/* With http_server on, Fluent Bit's server for it waits on a thread that has the
+ * engine's name too (v5.1.1 src/flb_engine.c:1330, src/flb_downstream_worker.c:425). */
+static void *serve_http(void *unused)
+{
+    int requests = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event none;
+
+    for (;;) {
+        epoll_wait(requests, &none, 1, -1);
+    }
+    return unused;
+}
+
 static void unload(void)
 {
     prctl(PR_SET_NAME, "fluent-bit");
@@ -395,6 +408,7 @@ static bool serve(int signals)
 
 int engine_run(const sigset_t *signals)
 {
+    pthread_t http;
     bool running;
 
     loop = epoll_create1(EPOLL_CLOEXEC);
@@ -402,6 +416,9 @@ int engine_run(const sigset_t *signals)
     proxy = load(false);
     if (proxy == NULL) {
         return violated() ? 3 : 1;
+    }
+    if (options.http_server && pthread_create(&http, NULL, serve_http, NULL) != 0) {
+        abort();
     }
     running = start_all() && serve(signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK));
     if (running) {

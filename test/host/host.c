@@ -15,6 +15,7 @@
  *   --filter-us N            that the engine spends on each record between count and write, 0
  *   --storage-bytes N        room for chunks; when it is full, writes fail. No limit without
  *   --flush-ms N             between the moments when outputs take all chunks, 1000
+ *   --http-server            a second thread named flb-pipeline, that waits for events whatever the engine does
  *   --storage-metrics-ms N   between renewals of fluentbit_input_storage_memory_bytes, 5000
  *   --log-level LEVEL        error, warn, info (default), debug, trace
  * When to stop:
@@ -138,7 +139,7 @@ static long number(const char *text)
 static void parse(int argc, char **argv)
 {
     enum { INPUT = 1, SET, HOST, DEF_SIZE, CONTEXT_SIZE, INTERVAL, NO_CATCH_UP, PAUSE_BUG, LOG_LEVEL,
-           RING, FILTER, STORAGE, FLUSH, STORAGE_METRICS, CALLBACK_LIMIT, RECORD_LIMIT, SECONDS, IDLE, OUTPUT };
+           RING, FILTER, STORAGE, FLUSH, STORAGE_METRICS, HTTP_SERVER, CALLBACK_LIMIT, RECORD_LIMIT, SECONDS, IDLE, OUTPUT };
     static const struct option known[] = {
         {"input", required_argument, NULL, INPUT}, {"set", required_argument, NULL, SET},
         {"host", required_argument, NULL, HOST}, {"def-size", required_argument, NULL, DEF_SIZE},
@@ -149,7 +150,7 @@ static void parse(int argc, char **argv)
         {"exit-when-idle", required_argument, NULL, IDLE}, {"output", required_argument, NULL, OUTPUT},
         {"ring-entries", required_argument, NULL, RING}, {"filter-us", required_argument, NULL, FILTER},
         {"storage-bytes", required_argument, NULL, STORAGE}, {"flush-ms", required_argument, NULL, FLUSH},
-        {"storage-metrics-ms", required_argument, NULL, STORAGE_METRICS},
+        {"storage-metrics-ms", required_argument, NULL, STORAGE_METRICS}, {"http-server", no_argument, NULL, HTTP_SERVER},
         {0},
     };
     int option;
@@ -175,6 +176,7 @@ static void parse(int argc, char **argv)
         case STORAGE: options.storage_bytes = number(optarg); break;
         case FLUSH: options.flush_ms = number(optarg); break;
         case STORAGE_METRICS: options.storage_metrics_ms = number(optarg); break;
+        case HTTP_SERVER: options.http_server = true; break;
         case CALLBACK_LIMIT: options.callbacks = number(optarg); break;
         case RECORD_LIMIT: options.records = number(optarg); break;
         case SECONDS: options.seconds = number(optarg); break;

@@ -50,6 +50,7 @@ struct options {
     long filter_us;         /* that filters take for a record */
     long storage_bytes;     /* room for chunks, 0: no limit */
     long flush_ms, storage_metrics_ms;
+    bool http_server;       /* another thread of the engine's name */
     long callbacks, records, seconds, idle_seconds; /* limits, 0 for none */
 };
 

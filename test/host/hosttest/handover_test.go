@@ -3,6 +3,7 @@ package hosttest_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -300,6 +301,26 @@ func TestEngineIsSeenAtRest(t *testing.T) {
 	waitForRest(t, h, false)
 	h.Send("go")
 	waitForRest(t, h, true)
+	h.Stop()
+}
+
+// As in Fluent Bit with http_server on, a thread of the engine's name may be at rest when the engine is not.
+func TestThreadOfTheHTTPServerHasTheNameOfTheEngine(t *testing.T) {
+	h := start(t, nil, "--http-server", "--interval-ms", "3600000")
+	h.WaitForLog("PreRun", 1)
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/comm", h.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, file := range names {
+		if name, err := os.ReadFile(file); err == nil && string(name) == "flb-pipeline\n" {
+			named++
+		}
+	}
+	if named != 2 {
+		t.Errorf("%d of %d threads are named flb-pipeline", named, len(names))
+	}
 	h.Stop()
 }
 
