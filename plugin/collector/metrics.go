@@ -332,6 +332,8 @@ var ofInput = []metric[Status]{
 	gauge("ledger_size_bytes", "Size of the db's file.", nil, nil, known(func(s *Status) float64 { return float64(s.Ledger.Size) })),
 	gauge("ledger_unwritten", "Blobs with changes that the db does not have yet.", nil, nil, known(func(s *Status) float64 { return float64(s.Ledger.Unwritten) })),
 	counter("ledger_write_failures_total", "Writes of the db that failed.", nil, func(s *Status) float64 { return float64(s.Ledger.Failures) }),
+	counter("ledger_unreadable_total", "Entries of the db that could not be read: their blobs are collected again.", nil,
+		func(s *Status) float64 { return float64(s.Ledger.Unreadable) }),
 	gauge("tenants", "Tenants that are collected.", nil, nil, known(func(s *Status) float64 { return float64(len(s.Tenants)) })),
 	gauge("start_time_seconds", "When collecting began, Unix time.", nil, nil, func(s, _ *Status) (float64, bool) {
 		return float64(s.Started.UnixMilli()) / 1e3, !s.Started.IsZero()

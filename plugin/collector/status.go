@@ -32,10 +32,11 @@ type Status struct {
 
 // LedgerStatus is how the db fares.
 type LedgerStatus struct {
-	Size      int64           // bytes of the file
-	Unwritten int             // changes in memory
-	Failures  int64           // writes that failed
-	Troubles  []TroubleStatus // with writing or reading it
+	Size       int64           // bytes of the file
+	Unwritten  int             // changes in memory
+	Failures   int64           // writes that failed
+	Unreadable int64           // entries that turned out to be damaged, and whose blobs are collected again
+	Troubles   []TroubleStatus // with writing or reading it
 }
 
 // TroubleStatus is something that fails at present.
@@ -171,7 +172,7 @@ func (c *Collector) Status() Status {
 	s.Host, s.Queue = c.queue.Status()
 	s.Ledger = LedgerStatus{
 		Size: c.surveyed.size.Load(), Unwritten: int(c.surveyed.unwritten.Load()),
-		Failures: c.stats.ledgerFailures.Load(), Troubles: statusOf(&c.writingLedger, &c.readingLedger),
+		Failures: c.stats.ledgerFailures.Load(), Unreadable: c.ledger.Unreadable(), Troubles: statusOf(&c.writingLedger, &c.readingLedger),
 	}
 	collected, _ := c.everyTenant()
 	for _, t := range collected {

@@ -61,6 +61,7 @@ type stream struct {
 	origin  time.Time // nothing older is asked for
 	listed  time.Time // the near end of the last poll
 	swept   time.Time
+	damaged int64    // entries of the ledger that were unreadable when everything was planned to be listed again
 	refused bool     // the last listing was refused for want of a subscription
 	todo    []window // not listed yet, or not successfully
 
@@ -231,6 +232,9 @@ func (s *stream) poll(ctx context.Context) (delay time.Duration) {
 		}
 	}
 	s.todo = merge(failed)
+	if s.damaged > 0 {
+		s.alert() // blobs that are pending again are not new
+	}
 	s.noteGaps(ctx, gaps)
 	s.saveProgress()
 	switch {
@@ -265,10 +269,17 @@ func (s *stream) plan(now time.Time) (sweep bool) {
 	}
 	s.listed = now // even if that is earlier: then the clock was ahead, and nothing beyond now has been listed
 	isAgain := func(w window) bool { return w.again }
-	if now.Sub(s.swept) < sweepInterval || slices.ContainsFunc(s.todo, isAgain) {
+	damaged := s.ledger.Unreadable()
+	if now.Sub(s.swept) < sweepInterval && damaged == s.damaged || slices.ContainsFunc(s.todo, isAgain) {
 		return false
 	}
-	s.todo = append(s.todo, split(later(now.Add(-sweepSpan), s.origin), from, true)...)
+	span := sweepSpan
+	if damaged > s.damaged { // which blobs these were, and where they are to be had from, only a listing can tell
+		s.log.Warn("the db holds entries that cannot be read: what the API still has is listed again, and their blobs are collected again",
+			"entries", damaged-s.damaged)
+		s.damaged, span = damaged, planned
+	}
+	s.todo = append(s.todo, split(later(now.Add(-span), s.origin), from, true)...)
 	s.swept = now
 	return true
 }
@@ -350,7 +361,7 @@ func (s *stream) listWindow(ctx context.Context, w window) (fresh int, err error
 			entries[i] = ledger.NewEntry(b.ID, b.URI, b.Created, b.Expires)
 		}
 		added, err := s.ledger.Add(entries)
-		s.counts.listed.Add(int64(added)) // also of those before an error
+		s.counts.listed.Add(int64(added))
 		if err != nil {
 			return &ledgerError{fmt.Errorf("noting listed blobs: %w", err)}
 		}

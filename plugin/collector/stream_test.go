@@ -3,7 +3,6 @@ package collector
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -146,60 +145,65 @@ func TestUnreadableLedgerIsTold(t *testing.T) {
 	})
 }
 
-// Blobs that were noted before one that the db cannot tell of are counted: they will be fetched, and the balance would be short of them.
-func TestListingThatTheLedgerBreaksOff(t *testing.T) {
+// A damaged entry keeps nothing from being listed, fetched or written. What it stood for is found by listing all that the API has, whatever its
+// age, and collected again; the balance comes out even, and the damage is told once, for what it is.
+func TestDamagedEntryOfTheLedger(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tn := tenanttest.New(tenanttest.Config{Subscribed: tenanttest.ContentTypes()})
-		c := testCollectorOf(t, tn.RoundTripper(), new(bytes.Buffer))
-		s := c.tenants[c.cfg.TenantID].streams[0]
-		time.Sleep(time.Hour)
-		now := time.Now().UTC()
-		tn.AddBlob(string(s.contentType), now.Add(-2*time.Minute), tenanttest.Body("[]"))
-		damaged := tn.AddBlob(string(s.contentType), now.Add(-time.Minute), tenanttest.Body("[]"))
-		s.ledger.Update(ledger.Entry{ID: damaged, State: ledger.Lost + 1}) // what no version can read
-		if err := c.ledger.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		s.tenant.listing.join()
-		fresh, err := s.listWindow(t.Context(), window{from: now.Add(-10 * time.Minute), to: now})
-		if _, ok := errors.AsType[*ledgerError](err); !ok {
-			t.Fatalf("%d blobs, %v", fresh, err)
-		}
-		if pending, _, err := s.ledger.Pending(); pending != 1 || err != nil || s.counts.listed.Load() != pending {
-			t.Errorf("%d are pending (%v), %d counted", pending, err, s.counts.listed.Load())
-		}
-	})
-}
-
-// That the db can be read otherwise does not hide that one listing always fails for it.
-func TestLedgerThatFailsOneListingIsTold(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tn := tenanttest.New(tenanttest.Config{Subscribed: tenanttest.ContentTypes()})
-		c := testCollectorOf(t, tn.RoundTripper(), new(bytes.Buffer))
-		s := c.tenants[c.cfg.TenantID].streams[0]
-		time.Sleep(time.Hour)
-		damaged := tn.AddBlob(string(s.contentType), time.Now().UTC().Add(-time.Minute), tenanttest.Body("[]"))
-		s.ledger.Update(ledger.Entry{ID: damaged, State: ledger.Lost + 1}) // what no version can read
-		if err := c.ledger.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		c.Start()
-		for range 1200 {
-			time.Sleep(time.Second)
-			if troubles := c.Status().Ledger.Troubles; len(troubles) != 1 || troubles[0].Works {
-				t.Fatalf("%+v", troubles)
+	for name, note := range map[string]func(t *testing.T, c *Collector, s *stream, id string){
+		"of a blob that was done": func(_ *testing.T, _ *Collector, s *stream, id string) {
+			s.ledger.Update(ledger.Entry{ID: id, State: ledger.Lost + 1}) // what no version can read
+		},
+		"of a blob that was pending": func(t *testing.T, c *Collector, s *stream, id string) {
+			if _, err := s.ledger.Add([]ledger.Entry{{ID: id, NotBefore: s.now().Add(24 * time.Hour)}}); err != nil {
+				t.Fatal(err)
 			}
-		}
-		s.ledger.Update(ledger.Entry{ID: damaged, State: ledger.Lost}) // which can be read from memory, though not be written
-		time.Sleep(12 * time.Minute)
-		for _, trouble := range c.Status().Ledger.Troubles {
-			if trouble.Doing == "reading the db" {
-				t.Errorf("mended: %+v", trouble)
+			s.counts.listed.Add(1)
+			if err := c.ledger.Flush(); err != nil {
+				t.Fatal(err)
 			}
-		}
-	})
+			content, err := os.ReadFile(c.cfg.DB)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, err := os.OpenFile(c.cfg.DB, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			if _, err := file.WriteAt(bytes.ReplaceAll(content, []byte(id+"\x01"), []byte(id+"\xff")), 0); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tn := tenanttest.New(tenanttest.Config{Subscribed: tenanttest.ContentTypes()})
+				var log bytes.Buffer
+				c := testCollectorOf(t, tn.RoundTripper(), &log)
+				s := c.tenants[c.cfg.TenantID].streams[0]
+				time.Sleep(10 * 24 * time.Hour)
+				c.Start()
+				time.Sleep(time.Minute)
+				old := time.Now().UTC().Add(-5 * 24 * time.Hour) // long before what a sweep lists
+				id := tn.AddBlob(string(s.contentType), old, tenanttest.Body("[]"))
+				note(t, c, s, id)
+				time.Sleep(2 * sweepInterval) // the sweep looks at every entry
+				synctest.Wait()
+				if e, known, err := s.ledger.Get(id); !known || e.State != ledger.Done || err != nil {
+					t.Errorf("%+v, %v, %v", e, known, err)
+				}
+				status := c.Status()
+				blobs := status.Tenants[0].Types[0].Blobs
+				if status.Ledger.Unreadable != 1 || len(status.Ledger.Troubles) != 0 || blobs.Settled != 1 || blobs.Incomplete() != 0 {
+					t.Errorf("%+v, %+v", status.Ledger, blobs)
+				}
+				if n := strings.Count(log.String(), "the db holds entries that cannot be read"); n != 1 {
+					t.Errorf("told %d times:\n%s", n, log.String())
+				}
+			})
+		})
+	}
 }
 
 // A tenant that cannot be added is nowhere among the tenants, so that the trouble with it must be told.

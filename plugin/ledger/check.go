@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -72,13 +71,7 @@ func ofTheSystem(err error) bool {
 func walk(tx *bbolt.Tx) error {
 	entry := func(id, v []byte) error {
 		var e Entry
-		if err := e.decode(id, v); err != nil {
-			return err
-		}
-		if strings.IndexByte(e.URI, 0) >= 0 { // part of the file is filled with zeros
-			return errFormat
-		}
-		return nil
+		return e.decode(id, v)
 	}
 	return tx.ForEach(func(_ []byte, application *bbolt.Bucket) error {
 		return application.ForEachBucket(func(contentType []byte) error {

@@ -69,6 +69,10 @@ func (e *Entry) decode(id, b []byte) error {
 	e.Created, e.Expires, e.NotBefore = fromMilli(n[0]), fromMilli(n[1]), fromMilli(n[2])
 	e.Tries, e.Settled = int(n[3]), n[4]
 	e.URI = string(b)
+	// Neither is ever written: part of the file is filled with zeros, or the state is not what it was.
+	if strings.IndexByte(e.URI, 0) >= 0 || e.State != Pending && e.URI != "" {
+		return errFormat
+	}
 	return nil
 }
 

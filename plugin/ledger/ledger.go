@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -42,6 +43,8 @@ type Ledger struct {
 
 	db       *bbolt.DB
 	setAside string
+
+	unreadable atomic.Int64 // entries of all streams
 
 	flushing sync.Mutex // one Flush at a time
 
@@ -132,6 +135,9 @@ func (l *Ledger) Size() (size int64, err error) {
 	})
 	return size, err
 }
+
+// Unreadable is how many entries of all streams have turned out to be damaged since Open.
+func (l *Ledger) Unreadable() int64 { return l.unreadable.Load() }
 
 // Unwritten is how many blobs have changes that the file does not have yet.
 func (l *Ledger) Unwritten() int {

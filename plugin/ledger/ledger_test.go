@@ -221,6 +221,142 @@ func TestForgetDropsOnlyWhatIsSettledAndOld(t *testing.T) {
 	}
 }
 
+// damage makes what the file holds of the blob unreadable, under the hands of a ledger that has it open.
+func damage(t *testing.T, path, id string, state ledger.State) {
+	t.Helper()
+	content := must[[]byte](t)(os.ReadFile(path))
+	const version = 1
+	value := append([]byte(id), version, byte(state)) // the value follows its key
+	at := bytes.Index(content, value)
+	if at < 0 {
+		t.Fatalf("no entry of %s", id)
+	}
+	for ; at >= 0; at = bytes.Index(content, value) { // pages of before too
+		content[at+len(id)] = 0xFF
+	}
+	f := must[*os.File](t)(os.OpenFile(path, os.O_WRONLY, 0))
+	defer f.Close()
+	must[int](t)(f.WriteAt(content, 0))
+}
+
+// An entry that cannot be read is that of a blob nobody knows: nothing fails for it, it is never taken for done, and when it is listed again it is
+// pending like any other, and counted as new unless it had been pending.
+func TestDamagedEntryIsCollectedAgain(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		state ledger.State
+		added int // when it is listed again
+	}{
+		"pending": {ledger.Pending, 0},
+		"done":    {ledger.Done, 1},
+		"lost":    {ledger.Lost, 1},
+	} {
+		for way, meet := range map[string]func(t *testing.T, l *ledger.Ledger, s *ledger.Stream){
+			"listed at once": func(*testing.T, *ledger.Ledger, *ledger.Stream) {},
+			"asked for what is due": func(t *testing.T, _ *ledger.Ledger, s *ledger.Stream) {
+				due, _, err := s.Due(t0, 10, none)
+				if got := ids(due); err != nil || !slices.Equal(got, []string{"other"}) {
+					t.Errorf("due: %v, %v", got, err)
+				}
+			},
+			"asked for": func(t *testing.T, _ *ledger.Ledger, s *ledger.Stream) {
+				if _, known, err := s.Get("damaged"); known || err != nil {
+					t.Errorf("known: %v, %v", known, err)
+				}
+			},
+			"swept": func(t *testing.T, _ *ledger.Ledger, s *ledger.Stream) {
+				must[int](t)(s.Forget(t0.Add(-7 * 24 * time.Hour)))
+			},
+		} {
+			t.Run(name+", "+way, func(t *testing.T) {
+				t.Parallel()
+				path := filepath.Join(t.TempDir(), "db")
+				l := open(t, path)
+				s := l.Stream(key)
+				e := entry("damaged", 2*time.Hour)
+				e.State, e.NotBefore = test.state, t0.Add(-time.Minute)
+				s.Update(e)
+				s.Update(entry("other", time.Hour))
+				flush := func() {
+					t.Helper()
+					if err := l.Flush(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				flush()
+				damage(t, path, "damaged", test.state)
+				meet(t, l, s)
+
+				if added := must[int](t)(s.Add([]ledger.Entry{entry("damaged", 2*time.Hour)})); added != test.added {
+					t.Errorf("%d added, want %d", added, test.added)
+				}
+				if n := s.Unreadable(); n != 1 {
+					t.Errorf("%d unreadable", n)
+				}
+				flush()
+				if got := ids(firstOf3(s.Due(t0, 10, none))); !slices.Equal(got, []string{"damaged", "other"}) {
+					t.Errorf("due: %v", got)
+				}
+				e.State, e.NotBefore = ledger.Done, time.Time{}
+				s.Update(e)
+				flush()
+				if n, _, err := s.Pending(); n != 1 || err != nil || s.Unreadable() != 1 {
+					t.Errorf("%d pending, %v, %d unreadable", n, err, s.Unreadable())
+				}
+				l.Close()
+				if aside := open(t, path).SetAside(); aside != "" {
+					t.Error("still damaged")
+				}
+			})
+		}
+	}
+}
+
+// What becomes of a blob while its entry is damaged is written all the same.
+func TestDamagedEntryIsOverwritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	l := open(t, path)
+	s := l.Stream(key)
+	e := entry("damaged", time.Hour)
+	s.Update(e)
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, path, "damaged", ledger.Pending)
+	e.State, e.URI = ledger.Done, ""
+	s.Update(e)
+	if err := l.Flush(); err != nil {
+		t.Error(err)
+	}
+	if got, known, err := s.Get("damaged"); got != e || !known || err != nil {
+		t.Errorf("%+v, %v, %v", got, known, err)
+	}
+	if n, _, err := s.Pending(); n != 0 || err != nil {
+		t.Errorf("%d pending, %v", n, err)
+	}
+}
+
+// An entry that is done has no address. One with an address was pending: it is not taken for done.
+func TestPendingEntryDoesNotTurnIntoDone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "db")
+	l := open(t, path)
+	s := l.Stream(key)
+	must[int](t)(s.Add([]ledger.Entry{entry("turned", time.Hour)}))
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	content := must[[]byte](t)(os.ReadFile(path))
+	pending, done := []byte("turned\x01\x00"), []byte("turned\x01\x01")
+	f := must[*os.File](t)(os.OpenFile(path, os.O_WRONLY, 0))
+	defer f.Close()
+	must[int](t)(f.WriteAt(bytes.ReplaceAll(content, pending, done), 0))
+	if e, known, err := s.Get("turned"); known || err != nil || s.Unreadable() != 1 {
+		t.Errorf("%+v, %v, %v, %d unreadable", e, known, err, s.Unreadable())
+	}
+}
+
 func TestSecondHolderIsToldSo(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "db")

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -20,6 +21,9 @@ type Stream struct {
 	// Changes that the file does not have yet, guarded by ledger.mu.
 	entries  map[string]Entry
 	progress *Progress
+
+	damaged map[string]bool // contentIds of entries that turned out to be unreadable and have not been replaced; guarded by ledger.mu
+	found   atomic.Int64    // how many there have been
 }
 
 // Progress is how far listing has come.
@@ -41,7 +45,7 @@ func (l *Ledger) Stream(key Key) *Stream {
 	defer l.mu.Unlock()
 	s := l.streams[key]
 	if s == nil {
-		s = &Stream{ledger: l, key: key, entries: map[string]Entry{}}
+		s = &Stream{ledger: l, key: key, entries: map[string]Entry{}, damaged: map[string]bool{}}
 		l.streams[key] = s
 	}
 	return s
@@ -60,24 +64,36 @@ func (s *Stream) bucket(tx *bbolt.Tx) *bbolt.Bucket {
 	return b.Bucket(s.path()[1])
 }
 
+// Unreadable is how many entries have turned out to be damaged. Such an entry is never taken for done: its blob is unknown until it is
+// listed again, and pending from then on.
+func (s *Stream) Unreadable() int64 { return s.found.Load() }
+
+func (s *Stream) unreadableLocked(id string) {
+	if !s.damaged[id] {
+		s.damaged[id] = true
+		s.found.Add(1)
+		s.ledger.unreadable.Add(1)
+	}
+}
+
 // Add makes pending those of the blobs that are not known yet, and returns how many. A pending one is fetched from where it was
-// listed last, as the API's address may have changed.
+// listed last, as the API's address may have changed. One that had been pending before its entry became unreadable is not counted again.
 func (s *Stream) Add(blobs []Entry) (added int, err error) {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	if s.ledger.unwritten >= MaxUnwritten {
 		return 0, ErrUnwritten
 	}
-	err = s.view(func(stored, _ *bbolt.Bucket) error {
+	err = s.view(func(stored, due *bbolt.Bucket) error {
 		for _, e := range blobs {
-			old, known, err := s.lookLocked(stored, e.ID)
+			old, known := s.lookLocked(stored, e.ID)
 			switch {
-			case err != nil:
-				return err
 			case !known:
+				if !s.damaged[e.ID] || len(turns(due, []byte(e.ID))) == 0 {
+					added++
+				}
 				e.State = Pending
 				s.setLocked(e)
-				added++
 			case old.State == Pending && old.URI != e.URI:
 				old.URI = e.URI
 				s.setLocked(old)
@@ -100,6 +116,7 @@ func (s *Stream) setLocked(e Entry) {
 		s.ledger.unwritten++
 	}
 	s.entries[e.ID] = e
+	delete(s.damaged, e.ID)
 }
 
 // Get is what is known of the blob.
@@ -107,21 +124,39 @@ func (s *Stream) Get(id string) (e Entry, known bool, err error) {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	err = s.view(func(stored, _ *bbolt.Bucket) error {
-		e, known, err = s.lookLocked(stored, id)
-		return err
+		e, known = s.lookLocked(stored, id)
+		return nil
 	})
 	return e, known, err
 }
 
-func (s *Stream) lookLocked(stored *bbolt.Bucket, id string) (e Entry, known bool, err error) {
+func (s *Stream) lookLocked(stored *bbolt.Bucket, id string) (e Entry, known bool) {
 	if e, known = s.entries[id]; known || stored == nil {
-		return e, known, nil
+		return e, known
 	}
 	v := stored.Get([]byte(id))
 	if v == nil {
-		return e, false, nil
+		return e, false
 	}
-	return e, true, e.decode([]byte(id), v)
+	if e.decode([]byte(id), v) != nil {
+		s.unreadableLocked(id)
+		return Entry{}, false
+	}
+	return e, true
+}
+
+// turns finds the keys of a blob in the due bucket where its entry cannot tell them. It looks at each: that is for once.
+func turns(due *bbolt.Bucket, id []byte) (keys [][]byte) {
+	if due == nil {
+		return nil
+	}
+	c := due.Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		if bytes.Equal(dueID(k), id) {
+			keys = append(keys, bytes.Clone(k))
+		}
+	}
+	return keys
 }
 
 // Due returns up to limit pending blobs whose turn has come and that skip does not want to pass over; and when the turn of the next one
@@ -149,7 +184,7 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 			return nil
 		}
 		// New blobs stand first in the bucket, in the order of their age; then those that wait, in the order of their turn.
-		read := func(from []byte, most int, take func(Entry) (more bool)) error {
+		read := func(from []byte, most int, take func(Entry) (more bool)) {
 			c := order.Cursor()
 			for k, _ := c.Seek(from); k != nil && most > 0; k, _ = c.Next() {
 				id := dueID(k)
@@ -157,17 +192,17 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 					continue
 				}
 				var e Entry
-				if err := e.decode(id, blobs.Get(id)); err != nil {
-					return err
+				if e.decode(id, blobs.Get(id)) != nil { // where it is to be had from stands in the next listing
+					s.unreadableLocked(string(id))
+					continue
 				}
 				if !take(e) {
-					return nil
+					return
 				}
 				most--
 			}
-			return nil
 		}
-		err := read(dueKey(time.UnixMilli(1), time.Time{}, nil), limit, func(e Entry) bool {
+		read(dueKey(time.UnixMilli(1), time.Time{}, nil), limit, func(e Entry) bool {
 			if e.NotBefore.After(now) {
 				next = soonest(next, e.NotBefore)
 				return false
@@ -175,15 +210,13 @@ func (s *Stream) Due(now time.Time, limit int, skip func(id string) bool) (due [
 			again = append(again, e)
 			return true
 		})
-		if err != nil {
-			return err
-		}
-		return read(nil, limit, func(e Entry) bool {
+		read(nil, limit, func(e Entry) bool {
 			if e.NotBefore.IsZero() {
 				fresh = append(fresh, e)
 			}
 			return e.NotBefore.IsZero()
 		})
+		return nil
 	})
 	if err != nil {
 		return nil, time.Time{}, err
@@ -240,31 +273,38 @@ func soonest(a, b time.Time) time.Time {
 	return a
 }
 
-// Forget drops blobs that are done or lost and older than that, and returns how many.
+// Forget drops blobs that are done or lost and older than that, and returns how many. It drops unreadable entries too, unless their blob
+// has a turn: that it is pending could not be told any more.
 func (s *Stream) Forget(before time.Time) (forgotten int, err error) {
-	var old [][]byte
+	var old, damaged [][]byte
 	err = s.view(func(stored, _ *bbolt.Bucket) error {
 		if stored == nil {
 			return nil
 		}
 		return stored.ForEach(func(id, v []byte) error {
 			var e Entry
-			if err := e.decode(id, v); err != nil {
-				return err
-			}
-			if e.State != Pending && e.Created.Before(before) {
+			if e.decode(id, v) != nil {
+				damaged = append(damaged, bytes.Clone(id))
+			} else if e.State != Pending && e.Created.Before(before) {
 				old = append(old, bytes.Clone(id))
 			}
 			return nil
 		})
 	})
-	if err != nil || len(old) == 0 {
+	if err != nil || len(old)+len(damaged) == 0 {
 		return 0, err
 	}
+	s.noteUnreadable(damaged)
 	s.ledger.flushing.Lock()
 	defer s.ledger.flushing.Unlock()
 	err = s.ledger.db.Update(func(tx *bbolt.Tx) error {
-		blobs := s.bucket(tx).Bucket(bucketBlobs)
+		blobs, due := s.bucket(tx).Bucket(bucketBlobs), s.bucket(tx).Bucket(bucketDue)
+		for _, id := range damaged {
+			var e Entry
+			if v := blobs.Get(id); v != nil && e.decode(id, v) != nil && len(turns(due, id)) == 0 { // not replaced meanwhile
+				old = append(old, id)
+			}
+		}
 		for _, id := range old {
 			if err := blobs.Delete(id); err != nil {
 				return err
@@ -276,6 +316,16 @@ func (s *Stream) Forget(before time.Time) (forgotten int, err error) {
 		return 0, err
 	}
 	return len(old), nil
+}
+
+func (s *Stream) noteUnreadable(ids [][]byte) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	for _, id := range ids {
+		if _, newer := s.entries[string(id)]; !newer {
+			s.unreadableLocked(string(id))
+		}
+	}
 }
 
 // Progress is how far listing had come; zero for a stream that is new.
@@ -342,6 +392,20 @@ func (s *Stream) writtenLocked(b batch) (dropped int) {
 	return dropped
 }
 
+// dropTurn takes the blob out of the due bucket, whose entry so far is v.
+func dropTurn(due *bbolt.Bucket, id, v []byte) error {
+	var old Entry
+	if old.decode(id, v) == nil {
+		return due.Delete(dueKey(old.NotBefore, old.Created, id))
+	}
+	for _, key := range turns(due, id) {
+		if err := due.Delete(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *batch) write(tx *bbolt.Tx) error {
 	path := b.stream.path()
 	outer, err := tx.CreateBucketIfNotExists(path[0])
@@ -363,11 +427,7 @@ func (b *batch) write(tx *bbolt.Tx) error {
 	for _, e := range b.entries {
 		id := []byte(e.ID)
 		if v := blobs.Get(id); v != nil {
-			var old Entry
-			if err := old.decode(id, v); err != nil {
-				return err
-			}
-			if err := due.Delete(dueKey(old.NotBefore, old.Created, id)); err != nil {
+			if err := dropTurn(due, id, v); err != nil {
 				return err
 			}
 		}

@@ -11,6 +11,12 @@
  *   --interval-ms N          between callbacks, 1000
  *   --no-catch-up            no call at once after one that overran
  *   --multi-instance-pause-bug  pause stops the timer of the last input
+ *   --ring-entries N         room in an input's ring, 1024
+ *   --filter-us N            that the engine spends on each record between count and write, 0
+ *   --storage-bytes N        room for chunks; when it is full, writes fail. No limit without
+ *   --flush-ms N             between the moments when outputs take all chunks, 1000
+ *   --http-server            a second thread named flb-pipeline, that waits for events whatever the engine does
+ *   --storage-metrics-ms N   between renewals of fluentbit_input_storage_memory_bytes, 5000
  *   --log-level LEVEL        error, warn, info (default), debug, trace
  * When to stop:
  *   --callbacks N, --records N, --seconds N, --exit-when-idle SECONDS
@@ -22,39 +28,32 @@
  *   resume [i]
  *   reload      as SIGHUP
  *   stop        as SIGTERM
- *   stats       print the statistics so far
+ *   stats       print the statistics so far; the only one obeyed while filters run
+ *   stall, go   the engine takes nothing off the rings, and does not wait for events
+ *   chunks none|full|ok     no chunk can be had, writes to chunks fail, neither
+ *   append fails|ok         appending fails, as for a processor that does
+ *   output off|on           outputs take no chunks
  *
  * Prints one line of JSON at the end (stats.c). Exit status: 0, 1 library not
  * loaded, 2 wrong use, 3 the plugin touched what it must not, 255 Init failed.
  */
 #include "host.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <time.h>
-#include <unistd.h>
 
-/* v5.1.1 include/fluent-bit/flb_config.h, FLB_DEV_RB_MS */
-#define DRAIN_MS 250
-
-#define MAX_INPUTS 16
+/* FLB_INPUT_RING_BUFFER_CAPACITY, v5.1.1 src/flb_input.c:130 */
+#define RING_ENTRIES 1024
+/* FLB_CONFIG_FLUSH_SECS, v5.1.1 include/fluent-bit/flb_config.h:37 */
+#define FLUSH_MS 1000
+/* v5.1.1 src/flb_storage.c:382 */
+#define STORAGE_METRICS_MS 5000
 
 struct options options = {.log_level = LOG_INFO, .def_size = 48, .def_zeroed = true, .context_size = 24,
-                          .interval_ms = 1000, .catch_up = true};
-
-static struct proxy *proxy;
-static struct instance *instances[MAX_INPUTS];
-static FILE *outputs[MAX_INPUTS];
-static int instance_count;
-static int wake = -1;
-static bool stopping;
+                          .interval_ms = 1000, .catch_up = true, .ring_entries = RING_ENTRIES,
+                          .flush_ms = FLUSH_MS, .storage_metrics_ms = STORAGE_METRICS_MS};
 
 long long now_ns(void)
 {
@@ -64,18 +63,9 @@ long long now_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-void wake_main(void)
-{
-    uint64_t one = 1;
-
-    if (write(wake, &one, sizeof(one)) < 0) {
-        abort();
-    }
-}
-
 /* ---- options ---- */
 
-static void usage(const char *problem)
+void usage(const char *problem)
 {
     fprintf(stderr, "test-host: %s; the options are at the top of test/host/host.c\n", problem);
     exit(2);
@@ -114,7 +104,7 @@ static void add_input(void)
     struct input **end = last != NULL ? &last->next : &options.inputs;
 
     *end = calloc(1, sizeof(**end));
-    if (++instance_count > MAX_INPUTS) {
+    if (++options.input_count > MAX_INPUTS) {
         usage("too many inputs");
     }
 }
@@ -149,15 +139,18 @@ static long number(const char *text)
 static void parse(int argc, char **argv)
 {
     enum { INPUT = 1, SET, HOST, DEF_SIZE, CONTEXT_SIZE, INTERVAL, NO_CATCH_UP, PAUSE_BUG, LOG_LEVEL,
-           CALLBACKS, RECORDS, SECONDS, IDLE, OUTPUT };
+           RING, FILTER, STORAGE, FLUSH, STORAGE_METRICS, HTTP_SERVER, CALLBACK_LIMIT, RECORD_LIMIT, SECONDS, IDLE, OUTPUT };
     static const struct option known[] = {
         {"input", required_argument, NULL, INPUT}, {"set", required_argument, NULL, SET},
         {"host", required_argument, NULL, HOST}, {"def-size", required_argument, NULL, DEF_SIZE},
         {"context-size", required_argument, NULL, CONTEXT_SIZE}, {"interval-ms", required_argument, NULL, INTERVAL},
         {"no-catch-up", no_argument, NULL, NO_CATCH_UP}, {"multi-instance-pause-bug", no_argument, NULL, PAUSE_BUG},
-        {"log-level", required_argument, NULL, LOG_LEVEL}, {"callbacks", required_argument, NULL, CALLBACKS},
-        {"records", required_argument, NULL, RECORDS}, {"seconds", required_argument, NULL, SECONDS},
+        {"log-level", required_argument, NULL, LOG_LEVEL}, {"callbacks", required_argument, NULL, CALLBACK_LIMIT},
+        {"records", required_argument, NULL, RECORD_LIMIT}, {"seconds", required_argument, NULL, SECONDS},
         {"exit-when-idle", required_argument, NULL, IDLE}, {"output", required_argument, NULL, OUTPUT},
+        {"ring-entries", required_argument, NULL, RING}, {"filter-us", required_argument, NULL, FILTER},
+        {"storage-bytes", required_argument, NULL, STORAGE}, {"flush-ms", required_argument, NULL, FLUSH},
+        {"storage-metrics-ms", required_argument, NULL, STORAGE_METRICS}, {"http-server", no_argument, NULL, HTTP_SERVER},
         {0},
     };
     int option;
@@ -178,8 +171,14 @@ static void parse(int argc, char **argv)
         case NO_CATCH_UP: options.catch_up = false; break;
         case PAUSE_BUG: options.pause_bug = true; break;
         case LOG_LEVEL: options.log_level = log_level_of(optarg); break;
-        case CALLBACKS: options.callbacks = number(optarg); break;
-        case RECORDS: options.records = number(optarg); break;
+        case RING: options.ring_entries = number(optarg); break;
+        case FILTER: options.filter_us = number(optarg); break;
+        case STORAGE: options.storage_bytes = number(optarg); break;
+        case FLUSH: options.flush_ms = number(optarg); break;
+        case STORAGE_METRICS: options.storage_metrics_ms = number(optarg); break;
+        case HTTP_SERVER: options.http_server = true; break;
+        case CALLBACK_LIMIT: options.callbacks = number(optarg); break;
+        case RECORD_LIMIT: options.records = number(optarg); break;
         case SECONDS: options.seconds = number(optarg); break;
         case IDLE: options.idle_seconds = number(optarg); break;
         case OUTPUT: options.output = optarg; break;
@@ -202,227 +201,9 @@ static void parse(int argc, char **argv)
     options.def_zeroed = options.def_size > 32; /* calloc since v4.2.3 src/flb_plugin_proxy.c:624 */
 }
 
-/* ---- life of the inputs ---- */
-
-/* The output file of an input, which stays open over a reload. */
-static FILE *output_of(struct instance *ins)
-{
-    char path[4096], directory[4096], base[4096];
-
-    if (options.output == NULL || outputs[ins->index] != NULL) {
-        return outputs[ins->index];
-    }
-    if (instance_count == 1) {
-        snprintf(path, sizeof(path), "%s", options.output);
-    } else {
-        snprintf(directory, sizeof(directory), "%s", options.output);
-        snprintf(base, sizeof(base), "%s", options.output);
-        if (snprintf(path, sizeof(path), "%s/%s.%s", dirname(directory), ins->name, basename(base)) >= (int) sizeof(path)) {
-            usage("--output is too long");
-        }
-    }
-    outputs[ins->index] = fopen(path, "wb");
-    if (outputs[ins->index] == NULL) {
-        usage("cannot write to --output");
-    }
-    return outputs[ins->index];
-}
-
-/* start_all initialises the inputs one after the other, then lets them run. */
-static bool start_all(void)
-{
-    struct input *input = options.inputs;
-
-    for (int i = 0; i < instance_count; i++, input = input->next) {
-        instances[i] = instance_new(i, input, proxy);
-        instances[i]->output = output_of(instances[i]);
-        if (instances[i]->init_result <= 0) {
-            say(LOG_ERROR, "[engine] input initialization failed");
-            for (int j = 0; j <= i; j++) {
-                instance_end(instances[j], false);
-                instance_free(instances[j]);
-                instances[j] = NULL;
-            }
-            return false;
-        }
-    }
-    for (int i = 0; i < instance_count; i++) {
-        instance_start(instances[i]);
-    }
-    return true;
-}
-
-/* v5.1.1 src/flb_input_chunk.c:3616 */
-static void drain(void)
-{
-    for (int i = 0; i < instance_count; i++) {
-        if (!instances[i]->buffer_full) {
-            ring_deliver(&instances[i]->ring, instances[i]->output);
-        }
-    }
-}
-
-/* Nothing comes of a pause for an input that a full buffer has paused already:
- * v5.1.1 src/flb_input.c:3056. */
-static void pause_all(void)
-{
-    for (int i = 0; i < instance_count; i++) {
-        if (!instances[i]->buffer_full) {
-            instance_pause(instances[i]);
-        }
-    }
-}
-
-/* end_all is the way of a shutdown: v5.1.1 src/flb_engine.c:1432 and :1681. */
-static void end_all(bool hot_reload)
-{
-    const struct timespec wait = {0, DRAIN_MS * 1000000};
-
-    pause_all();
-    nanosleep(&wait, NULL);
-    drain();
-    pause_all();
-    for (int i = 0; i < instance_count; i++) {
-        instance_end(instances[i], hot_reload);
-        ring_discard(&instances[i]->ring);
-        instance_free(instances[i]);
-        instances[i] = NULL;
-    }
-}
-
-/* v5.1.1 src/flb_reload.c:463: the new generation registers before the old one ends. */
-static bool reload(void)
-{
-    struct proxy *new_proxy;
-
-    say(LOG_INFO, "[reload] reloading");
-    new_proxy = proxy_load(options.library, true);
-    if (new_proxy == NULL) {
-        return true; /* the old one goes on */
-    }
-    end_all(true);
-    proxy_unload(proxy);
-    proxy = new_proxy;
-    return start_all();
-}
-
-/* ---- commands and limits ---- */
-
-static void set_paused(struct instance *ins, bool pause)
-{
-    if (pause == ins->buffer_full) {
-        return;
-    }
-    ins->buffer_full = pause;
-    if (pause) {
-        instance_pause(ins);
-    } else {
-        instance_resume(ins);
-    }
-}
-
-/* Returns false when nothing is left running. */
-static bool obey(const char *line)
-{
-    char name[16] = "";
-    int index = -1;
-
-    sscanf(line, "%15s %d", name, &index);
-    if (strcmp(name, "pause") == 0 || strcmp(name, "resume") == 0) {
-        for (int i = 0; i < instance_count; i++) {
-            if (index < 0 || index == i) {
-                set_paused(instances[i], name[0] == 'p');
-            }
-        }
-    } else if (strcmp(name, "reload") == 0) {
-        return reload();
-    } else if (strcmp(name, "stop") == 0) {
-        stopping = true;
-    } else if (strcmp(name, "stats") == 0) {
-        stats_print(stdout);
-    } else if (name[0] != '\0') {
-        say(LOG_ERROR, "[test-host] unknown command %s", name);
-    }
-    return true;
-}
-
-/* obey_all obeys the complete lines that fd holds; closes it (-1) at its end. */
-static bool obey_all(int *fd)
-{
-    static char pending[4096];
-    static size_t used;
-    ssize_t n = read(*fd, pending + used, sizeof(pending) - 1 - used);
-    char *newline;
-
-    if (n <= 0) {
-        *fd = -1;
-        return true;
-    }
-    used += n;
-    pending[used] = '\0';
-    while ((newline = strchr(pending, '\n')) != NULL) {
-        *newline = '\0';
-        if (!obey(pending)) {
-            return false;
-        }
-        used -= newline + 1 - pending;
-        memmove(pending, newline + 1, used + 1);
-    }
-    if (used == sizeof(pending) - 1) {
-        used = 0; /* no command is that long */
-    }
-    return true;
-}
-
-static bool limit_reached(long long started)
-{
-    long long now = now_ns(), second = 1000000000LL, last = stats_last_data_ns();
-    long records = stats_lock()->records;
-
-    stats_unlock();
-    return stats_calls_done() || (options.records > 0 && records >= options.records) ||
-           (options.seconds > 0 && now - started >= options.seconds * second) ||
-           (options.idle_seconds > 0 && now - (last != 0 ? last : started) >= options.idle_seconds * second);
-}
-
-/* Returns false when nothing is left running. */
-static bool serve(int signals)
-{
-    struct pollfd fds[3] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signals, .events = POLLIN},
-                            {.fd = wake, .events = POLLIN}};
-    long long started = now_ns(), next_drain = started;
-    struct signalfd_siginfo signal;
-    uint64_t wakes;
-
-    while (!stopping) {
-        long long left = (next_drain - now_ns()) / 1000000;
-
-        if (poll(fds, 3, left > 0 ? (int) left : 0) < 0 && errno != EINTR) {
-            abort();
-        }
-        if (now_ns() >= next_drain) {
-            drain();
-            next_drain = now_ns() + DRAIN_MS * 1000000LL;
-        }
-        if (fds[0].revents != 0 && !obey_all(&fds[0].fd)) {
-            return false;
-        }
-        if (fds[1].revents & POLLIN && read(signals, &signal, sizeof(signal)) == sizeof(signal) &&
-            !obey(signal.ssi_signo == SIGHUP ? "reload" : "stop")) {
-            return false;
-        }
-        if (fds[2].revents & POLLIN && read(wake, &wakes, sizeof(wakes)) < 0) {
-            abort();
-        }
-        stopping = stopping || limit_reached(started);
-    }
-    return true;
-}
-
 int main(int argc, char **argv)
 {
     sigset_t signals;
-    bool running;
 
     parse(argc, argv);
     /* Blocked before the library makes threads, so that none of them gets these. */
@@ -431,26 +212,5 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-    proxy = proxy_load(options.library, false);
-    if (proxy == NULL) {
-        return violated() ? 3 : 1;
-    }
-    running = start_all() && serve(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (running) {
-        end_all(false);
-        say(LOG_INFO, "[engine] service has stopped");
-    }
-    proxy_unload(proxy);
-    for (int i = 0; i < instance_count; i++) {
-        if (outputs[i] != NULL) {
-            fclose(outputs[i]);
-        }
-    }
-    stats_print(stdout);
-    if (violated()) {
-        return 3;
-    }
-    return running ? 0 : 255;
+    return engine_run(&signals);
 }

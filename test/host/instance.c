@@ -2,11 +2,14 @@
 #include "host.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+_Thread_local struct instance *current_instance;
 
 enum command { START = 's', PAUSE = 'p', RESUME = 'r', EXIT = 'e', EXIT_HOT_RELOAD = 'h' };
 
@@ -39,6 +42,11 @@ bool instance_known(const void *ins)
     return found;
 }
 
+const char *instance_name(const struct instance *ins)
+{
+    return ins->alias != NULL ? ins->alias : ins->name;
+}
+
 static void begin(const char *callback)
 {
     current_callback = callback;
@@ -55,16 +63,8 @@ static void *remote_context(struct instance *ins)
     return ((void **) lent_address(&ins->context))[1];
 }
 
-static void set_timer(struct instance *ins, long ms)
-{
-    struct timespec every = {ms / 1000, ms % 1000 * 1000000};
-    struct itimerspec timer = {every, every};
-
-    timerfd_settime(ins->timer, 0, &timer, NULL);
-}
-
-/* Whose timer pause and resume act on: with the bug that of the last instance to
- * be initialised (v5.1.1 src/flb_plugin_proxy.c:177 and :193). */
+/* Whose collectors pause and resume look for the timer's id: with the bug those of the
+ * last instance to be initialised (v5.1.1 src/flb_plugin_proxy.c:177 and :193). */
 static struct instance *timer_owner(struct instance *ins)
 {
     return options.pause_bug ? ins->proxy->last_initialised : ins;
@@ -118,7 +118,11 @@ static void collect(struct instance *ins)
         say(LOG_ERROR, "[flb_plugin_proxy.c:93 errno=%i] %s", ENOTTY, strerror(ENOTTY));
         return; /* no cleanup either */
     }
-    ring_append(&ins->ring, data, size);
+    if (conditions.append_fails) {
+        stats_lose(&(struct batch) {data, size});
+    } else {
+        ring_append(ins, data, size); /* v5.1.1 src/flb_plugin_proxy.c:97: whatever it returns */
+    }
     cleanup(ins, data);
 }
 
@@ -139,6 +143,26 @@ static void tick(struct instance *ins)
     if (!options.catch_up && read(ins->timer, &expirations, sizeof(expirations)) < 0) {
         return; /* nothing was missed */
     }
+}
+
+/* What the event collector is given for struct flb_config: nothing to look into. */
+static char config;
+
+/* v5.1.1 src/flb_input_thread.c:170 */
+static void call_collector(struct instance *ins, struct collector *collector)
+{
+    if (!collector->running) {
+        return;
+    }
+    if (collector->call == NULL) {
+        tick(ins);
+        return;
+    }
+    stats_lock()->wakes++;
+    stats_unlock();
+    begin("collector event");
+    collector->call(ins, &config, lent_address(&ins->context));
+    end(ins);
 }
 
 static void notify(struct instance *ins, const char *callback, void (*call)(void))
@@ -193,11 +217,13 @@ static bool obey(struct instance *ins, char command)
     switch (command) {
     case PAUSE:
         notify(ins, "FLBPluginInputPause", call->pause);
-        set_timer(timer_owner(ins), 0);
+        collector_pause(timer_owner(ins), ins->timer_id);
+        metric_set(&ins->metrics, INGESTION_PAUSED, 1);
         return true;
     case RESUME:
         notify(ins, "FLBPluginInputResume", call->resume);
-        set_timer(timer_owner(ins), options.interval_ms);
+        collector_resume(timer_owner(ins), ins->timer_id);
+        metric_set(&ins->metrics, INGESTION_PAUSED, 0);
         return true;
     default:
         leave(ins, command == EXIT_HOT_RELOAD);
@@ -210,29 +236,37 @@ static void *run(void *arg)
 {
     struct instance *ins = arg;
     struct callbacks *call = &ins->proxy->callbacks;
-    struct pollfd fds[2] = {{.fd = ins->channel[0], .events = POLLIN}, {.fd = ins->timer, .events = POLLIN}};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    char name[80];
+
+    current_instance = ins;
+    snprintf(name, sizeof(name), "flb-in-%s-w0", ins->name);
+    prctl(PR_SET_NAME, name); /* which cuts it to 15 bytes */
 
     ins->init_result = proxy_init(ins->proxy, ins);
+    /* After the collectors that the plugin has set: v5.1.1 src/flb_plugin_proxy.c:145. */
+    ins->timer_id = collector_new(ins, NULL, ins->timer);
     sem_post(&ins->ready);
     if (ins->init_result <= 0 || next_command(ins) != START) {
         return NULL; /* another input failed: no Exit */
     }
-    set_timer(ins, options.interval_ms);
+    epoll_ctl(ins->loop, EPOLL_CTL_ADD, ins->channel[0], &event);
+    for (int id = 0; id < ins->collector_count; id++) {
+        collector_start(ins, id);
+    }
     if (call->pre_run != NULL) {
         begin("FLBPluginInputPreRun");
         call->pre_run(1);
         end(ins);
     }
     for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR) {
-            abort();
+        if (epoll_wait(ins->loop, &event, 1, -1) != 1) {
+            continue; /* interrupted */
         }
-        if (fds[0].revents & POLLIN) {
-            if (!obey(ins, next_command(ins))) {
-                return NULL;
-            }
-        } else if (fds[1].revents & POLLIN) {
-            tick(ins);
+        if (event.data.ptr != NULL) {
+            call_collector(ins, event.data.ptr);
+        } else if (!obey(ins, next_command(ins))) {
+            return NULL;
         }
     }
 }
@@ -260,8 +294,10 @@ struct instance *instance_new(int index, struct input *input, struct proxy *prox
     ins->alias = property(input, "alias");
     ins->log_level = level != NULL ? log_level_of(level) : options.log_level;
     snprintf(ins->name, sizeof(ins->name), "%s.%d", plugin->name, index);
-    ring_init(&ins->ring);
+    ring_init(&ins->ring, options.ring_entries);
+    metrics_init(&ins->metrics, instance_name(ins));
     sem_init(&ins->ready, 0, 0);
+    ins->loop = epoll_create1(EPOLL_CLOEXEC);
     ins->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     /* The plugin is told of its context as it stands before Init: v5.1.1
      * src/flb_input.c:467, v3.0.0 src/flb_input.c:229. The proxy comes last. */
@@ -307,12 +343,15 @@ void instance_end(struct instance *ins, bool hot_reload)
         command(ins, hot_reload ? EXIT_HOT_RELOAD : EXIT);
     }
     pthread_join(ins->thread, NULL);
+    collectors_end(ins);
     replace_known(ins, NULL);
 }
 
 void instance_free(struct instance *ins)
 {
     lent_free(&ins->context);
+    ring_free(&ins->ring);
+    close(ins->loop);
     close(ins->channel[0]);
     close(ins->channel[1]);
     close(ins->timer);

@@ -104,7 +104,7 @@ const char *flb_input_name(void *i_ins)
     if (!may_ask("flb_input_name", ins)) {
         return NULL;
     }
-    return ins->alias != NULL ? ins->alias : ins->name;
+    return instance_name(ins);
 }
 
 static int add_segments(struct dl_phdr_info *info, size_t size, void *data)

@@ -1,4 +1,4 @@
-/* The ring buffer between an instance's thread and the main thread. */
+/* The ring buffer between an instance's thread and the engine. */
 #include "host.h"
 
 #include <stdlib.h>
@@ -9,27 +9,48 @@
 #define RETRIES 10
 #define RETRY_MS 100
 
-void ring_init(struct ring *ring)
+/* Filled so far, in %, the engine is told of it at once: v5.1.1 src/flb_input.c:132. */
+#define WINDOW 5
+
+void ring_init(struct ring *ring, size_t room)
 {
     memset(ring, 0, sizeof(*ring));
     pthread_mutex_init(&ring->lock, NULL);
+    ring->entries = calloc(room, sizeof(*ring->entries));
+    ring->room = room;
+}
+
+void ring_free(struct ring *ring)
+{
+    free(ring->entries);
+}
+
+/* As many bytes as v5.1.1 src/flb_ring_buffer.c:120 computes, for pointers. */
+static bool window_reached(const struct ring *ring)
+{
+    return ring->count * sizeof(void *) >= ring->room * sizeof(void *) * WINDOW / 100;
 }
 
 static bool put(struct ring *ring, struct batch batch)
 {
-    bool room;
+    bool room, tell = false;
 
     pthread_mutex_lock(&ring->lock);
-    room = ring->count < RING_ENTRIES;
+    room = ring->count < ring->room;
     if (room) {
-        ring->entries[(ring->first + ring->count++) % RING_ENTRIES] = batch;
+        ring->entries[(ring->first + ring->count++) % ring->room] = batch;
         stats_waiting(1);
+        tell = !ring->flush_pending && window_reached(ring);
+        ring->flush_pending = ring->flush_pending || tell;
     }
     pthread_mutex_unlock(&ring->lock);
+    if (tell) {
+        engine_drain_soon();
+    }
     return room;
 }
 
-static bool get(struct ring *ring, struct batch *batch)
+bool ring_take(struct ring *ring, struct batch *batch)
 {
     bool any;
 
@@ -37,7 +58,7 @@ static bool get(struct ring *ring, struct batch *batch)
     any = ring->count > 0;
     if (any) {
         *batch = ring->entries[ring->first];
-        ring->first = (ring->first + 1) % RING_ENTRIES;
+        ring->first = (ring->first + 1) % ring->room;
         ring->count--;
         stats_waiting(-1);
     }
@@ -45,36 +66,18 @@ static bool get(struct ring *ring, struct batch *batch)
     return any;
 }
 
-/* count_records counts the good events of a batch; *at is where they end. */
-static long count_records(const struct batch *batch, size_t *at, const char **why)
+/* v5.1.1 src/flb_ring_buffer.c:240 */
+void ring_flushed(struct ring *ring)
 {
-    long records = 0;
-
-    for (*at = 0; *at < batch->size; records++) {
-        size_t length = event_check(batch->data + *at, batch->size - *at, why);
-
-        if (length == 0) {
-            break;
-        }
-        *at += length;
+    pthread_mutex_lock(&ring->lock);
+    if (ring->count == 0 || !window_reached(ring)) {
+        ring->flush_pending = false;
     }
-    return records;
+    pthread_mutex_unlock(&ring->lock);
 }
 
-static void lose(struct batch batch)
-{
-    const char *why;
-    size_t at;
-    long records = count_records(&batch, &at, &why);
-    struct stats *stats = stats_lock();
-
-    stats->lost_batches++;
-    stats->lost_records += records;
-    stats_unlock();
-    free(batch.data);
-}
-
-void ring_append(struct ring *ring, const void *data, size_t size)
+/* v5.1.1 src/flb_input_chunk.c:3497 */
+int ring_append(struct instance *ins, const void *data, size_t size)
 {
     struct batch batch = {malloc(size), size};
     const struct timespec wait = {0, RETRY_MS * 1000000};
@@ -82,47 +85,26 @@ void ring_append(struct ring *ring, const void *data, size_t size)
     memcpy(batch.data, data, size);
     stats_data_arrived();
     for (int try = 0; try < RETRIES; try++) {
-        if (put(ring, batch)) {
-            return;
+        if (put(&ins->ring, batch)) {
+            metric_add(&ins->metrics, RING_WRITES, 1);
+            return 0;
         }
+        metric_add(&ins->metrics, RING_RETRIES, 1);
         nanosleep(&wait, NULL);
     }
     say(LOG_ERROR, "[input] could not enqueue records into the ring buffer");
-    lose(batch);
-}
-
-void ring_deliver(struct ring *ring, FILE *output)
-{
-    struct batch batch;
-
-    while (get(ring, &batch)) {
-        const char *why = NULL;
-        size_t at;
-        long records = count_records(&batch, &at, &why);
-        struct stats *stats = stats_lock();
-
-        stats->batches++;
-        stats->records += records;
-        stats->bytes += batch.size;
-        stats->invalid += at < batch.size;
-        stats_unlock();
-        if (at < batch.size) {
-            say(LOG_ERROR, "[test-host] bad event after %ld good ones, at byte %zu of %zu: %s",
-                records, at, batch.size, why);
-        }
-        if (output != NULL) {
-            fwrite(batch.data, 1, batch.size, output);
-            fflush(output);
-        }
-        free(batch.data);
-    }
+    metric_add(&ins->metrics, RING_RETRY_FAILURES, 1);
+    stats_lose(&batch);
+    free(batch.data);
+    return -1;
 }
 
 void ring_discard(struct ring *ring)
 {
     struct batch batch;
 
-    while (get(ring, &batch)) {
-        lose(batch);
+    while (ring_take(ring, &batch)) {
+        stats_lose(&batch);
+        free(batch.data);
     }
 }

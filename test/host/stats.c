@@ -36,7 +36,7 @@ long long stats_last_data_ns(void)
 bool stats_may_call(void)
 {
     if (options.callbacks > 0 && atomic_fetch_add(&calls, 1) >= options.callbacks) {
-        wake_main();
+        engine_wake();
         return false;
     }
     return true;
@@ -84,6 +84,18 @@ static double percentile(double p)
     return durations[rank == 0 ? 0 : rank - 1] / 1000.0;
 }
 
+void stats_lose(const struct batch *batch)
+{
+    const char *why;
+    size_t at;
+    long records = batch_records(batch, &at, &why);
+
+    pthread_mutex_lock(&lock);
+    stats.lost_batches++;
+    stats.lost_records += records;
+    pthread_mutex_unlock(&lock);
+}
+
 void stats_print(FILE *out)
 {
     struct memory_use use = memory_use();
@@ -95,12 +107,18 @@ void stats_print(FILE *out)
     fprintf(out,
             "{\"callbacks\":%zu,\"batches\":%ld,\"records\":%ld,\"bytes\":%ld,\"invalid\":%ld,"
             "\"waiting_batches\":%ld,\"lost_batches\":%ld,\"lost_records\":%ld,"
+            "\"appended\":%ld,\"append_failures\":%ld,\"counted_records\":%ld,\"wakes\":%ld,"
+            "\"dropped_uncounted_batches\":%ld,\"dropped_uncounted_records\":%ld,"
+            "\"dropped_counted_batches\":%ld,\"dropped_counted_records\":%ld,"
             "\"unfreed_blocks\":%zu,\"unfreed_bytes\":%zu,\"not_malloced\":%ld,"
             "\"live_blocks\":%zu,\"live_bytes\":%zu,"
             "\"callback_us\":{\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f},\"exit_ms\":%.1f,"
             "\"stray_log_lines\":%ld,\"stray_queries\":%ld,\"canaries_ok\":%s}\n",
             duration_count, stats.batches, stats.records, stats.bytes, stats.invalid,
             waiting, stats.lost_batches, stats.lost_records,
+            stats.appended, stats.append_failures, stats.counted_records, stats.wakes,
+            stats.dropped_uncounted_batches, stats.dropped_uncounted_records,
+            stats.dropped_counted_batches, stats.dropped_counted_records,
             use.handed_blocks, use.handed_bytes, stats.not_malloced,
             use.blocks, use.bytes,
             percentile(0.50), percentile(0.99), percentile(1), stats.exit_ms,

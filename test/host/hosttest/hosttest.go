@@ -26,6 +26,14 @@ type Stats struct {
 	WaitingBatches                     int64                           `json:"waiting_batches"` // in the ring
 	LostBatches                        int64                           `json:"lost_batches"`    // never left the ring
 	LostRecords                        int64                           `json:"lost_records"`
+	Appended                           int64                           // batches that flb_input_log_append took
+	AppendFailures                     int64                           `json:"append_failures"` // and those that it refused
+	CountedRecords                     int64                           `json:"counted_records"` // in fluentbit_input_records_total
+	DroppedUncountedBatches            int64                           `json:"dropped_uncounted_batches"`
+	DroppedUncountedRecords            int64                           `json:"dropped_uncounted_records"`
+	DroppedCountedBatches              int64                           `json:"dropped_counted_batches"`
+	DroppedCountedRecords              int64                           `json:"dropped_counted_records"`
+	Wakes                              int64                           // calls of event collectors
 	UnfreedBlocks                      int64                           `json:"unfreed_blocks"` // handed over as data, and not freed
 	UnfreedBytes                       int64                           `json:"unfreed_bytes"`
 	NotMalloced                        int64                           `json:"not_malloced"` // batches that are no block of the C heap
@@ -74,9 +82,23 @@ func Build(folder, dir, name string, flags ...string) (string, error) {
 	return out, nil
 }
 
-// BuildHost compiles the host from folder, which is test/host, into dir.
-func BuildHost(folder, dir string) (string, error) {
-	return Build(folder, dir, "test-host", "-rdynamic")
+// Lack is something that a host does not export.
+type Lack string
+
+// What a host may lack (test/host/handover.c).
+const (
+	Handover Lack = "WITHOUT_HANDOVER" // all that a native input hands over by
+	Count    Lack = "WITHOUT_COUNT"    // the input's metrics
+)
+
+// BuildHost compiles the host from folder, which is test/host, into dir. What it lacks is in the program's name.
+func BuildHost(folder, dir string, lacks ...Lack) (string, error) {
+	name, flags := "test-host", []string{"-rdynamic"}
+	for _, lack := range lacks {
+		name += "-" + strings.ToLower(string(lack))
+		flags = append(flags, "-D"+string(lack))
+	}
+	return Build(folder, dir, name, flags...)
 }
 
 // Host is a running host.
