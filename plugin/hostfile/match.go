@@ -19,8 +19,8 @@ func (s *Section) Takes(tag string) (takes, known bool) {
 
 // Matches says whether a tag is one that the value of match is meant for, in which * is any text (src/flb_router.c:39).
 func Matches(pattern, tag string) bool {
-	before, after, any := strings.Cut(pattern, "*")
-	if !any {
+	before, after, wild := strings.Cut(pattern, "*")
+	if !wild {
 		return pattern == tag
 	}
 	tag, found := strings.CutPrefix(tag, before)

@@ -26,7 +26,7 @@ func (w *way) filter(f *hostfile.Section, tag string, changed bool) {
 			w.say(m.do, "the filter %s drops every audit record tagged %s by %s: %s", f.Label(), tag, rule, m.why)
 		}
 	case "throttle": // plugins/filter_throttle/throttle.c:99, throttle.h
-		w.say("remove the filter, or let it match another tag", "the filter %s drops what exceeds %s records in %s, of those tagged %s",
+		w.say("remove the filter, or let it match another tag", "the filter %s drops what exceeds a rate of %s in %s, of records tagged %s",
 			f.Label(), cmp.Or(f.Get("rate"), "1"), cmp.Or(f.Get("interval"), "1s"), tag)
 	case logToMetrics: // plugins/filter_log_to_metrics/log_to_metrics.c:1144
 		if isOn(f.Get("discard_logs")) {

@@ -65,7 +65,7 @@ func (w *way) say(do, what string, args ...any) {
 // mostTags bounds how far tags are followed: filters may give each other's for ever.
 const mostTags = 20
 
-// follow finds out the tags that the records will have. A filter that gives tags, emits the records anew, for all filters to take.
+// follow finds out the tags that the records will have. A filter that gives a tag emits the records anew, for all filters to take.
 func (w *way) follow(tag string) {
 	w.tags = []given{{tag: tag}}
 	for i := 0; i < len(w.tags) && i < mostTags; i++ {

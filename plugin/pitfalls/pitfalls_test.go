@@ -131,7 +131,7 @@ func filter(k ...string) func(*pipeline) {
 	return func(p *pipeline) { p.filters = append(p.filters, k) }
 }
 
-// with changes a good configuration; an empty value removes a key of the input or the service.
+// input changes keys of the input; one without a value is removed.
 func input(k ...string) func(*pipeline) {
 	return func(p *pipeline) { p.input = replace(p.input, k) }
 }
@@ -258,7 +258,7 @@ func TestFind(t *testing.T) {
 		{"grep that excludes two, one of which may not be", []change{filter("name grep", "match t", "logical_op and", "exclude Id .", "exclude Workload x")}, nil},
 
 		{"throttle", []change{filter("name throttle", "match t", "interval 1m")},
-			[]string{"the filter throttle.0 drops what exceeds 1 records in 1m, of those tagged t: remove the filter, or let it match another tag"}},
+			[]string{"the filter throttle.0 drops what exceeds a rate of 1 in 1m, of records tagged t: remove the filter, or let it match another tag"}},
 		{"log_to_metrics", []change{filter("name log_to_metrics", "match t")}, nil},
 		{"log_to_metrics that discards", []change{filter("name log_to_metrics", "match t", "discard_logs true")},
 			[]string{"the filter log_to_metrics.0 drops every record tagged t: set discard_logs off"}},
@@ -283,7 +283,7 @@ func TestFind(t *testing.T) {
 
 		{"several, in the order of the way", []change{input("storage.type"), filter("name throttle", "match t", "rate 5"), only("name es", "match t")}, []string{
 			"the input office365.0 " + inMemory,
-			"the filter throttle.0 drops what exceeds 5 records in 1s, of those tagged t: remove the filter, or let it match another tag",
+			"the filter throttle.0 drops what exceeds a rate of 5 in 1s, of records tagged t: remove the filter, or let it match another tag",
 			"the output es.0 gives up after 1 retry and drops records: " + unlimited,
 			"the output es.0 stores a record that comes again a second time: set id_key o365_id",
 		}},
