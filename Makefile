@@ -20,8 +20,8 @@ PROMETHEUS := $(and $(shell command -v prometheus 2>/dev/null),$(shell command -
 # netgo and osusergo keep the C library's resolver out: it needs a newer glibc, and files that minimal images lack.
 BUILD_FLAGS := -trimpath -tags netgo,osusergo -ldflags '-s -w -X main.version=$(VERSION)'
 # Everything but the C surface must do without cgo.
-PURE_GO     := ./o365/... ./normalize/... ./plugin/config/... ./plugin/ledger/... ./plugin/collector/... \
-	./plugin/monitor/... ./plugin/diagnosis/... ./plugin/hostfile/... ./plugin/office365-check/... ./test/proxy/... ./test/tenant/... ./test/pipe/...
+PURE_GO     := ./o365/... ./normalize/... ./plugin/config/... ./plugin/ledger/... ./plugin/collector/... ./plugin/handover/... ./plugin/storage/... \
+	./plugin/monitor/... ./plugin/diagnosis/... ./plugin/hostfile/... ./plugin/pitfalls/... ./plugin/office365-check/... ./test/proxy/... ./test/tenant/... ./test/pipe/...
 
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0

@@ -4,7 +4,8 @@
 // It is the C surface and nothing else: exports.go holds the functions that
 // Fluent Bit looks up by name, host.go and host.h what the plugin asks of
 // Fluent Bit in return, shim.go which instance a call is meant for, log.go the
-// way of a log line to the host. What is collected, and how, is decided in
+// way of a log line to the host, configure.go what is read of the configuration
+// that Fluent Bit runs with. What is collected, and how, is decided in
 // plugin/config and plugin/collector, what is shown of it in plugin/monitor.
 package main
 
@@ -14,7 +15,7 @@ import (
 	"net/netip"
 
 	"in_office365/plugin/collector"
-	"in_office365/plugin/config"
+	"in_office365/plugin/hostfile"
 	"in_office365/plugin/monitor"
 )
 
@@ -30,7 +31,7 @@ type opener struct{ monitor *monitor.Monitor }
 // open is the shim's way to a source of batches: the collector, set up from the
 // properties of the instance.
 func (o opener) open(h host, wake func(), log *slog.Logger) (source, error) {
-	cfg, err := config.Parse(h)
+	cfg, hostOptions, err := configure(h, log, hostfile.OfProcess)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +39,9 @@ func (o opener) open(h host, wake func(), log *slog.Logger) (source, error) {
 	for _, path := range cfg.Exposed {
 		log.Warn("every user of this machine may read a secret: chmod o-r", "file", path)
 	}
-	c, err := collector.New(cfg, collector.Options{Log: log, Memory: cMemory{}, Wake: wake, Version: version})
+	c, err := collector.New(cfg, collector.Options{
+		Log: log, Memory: cMemory{}, Room: hostOptions.room, NoReceipts: hostOptions.noReceipts, Wake: wake, Version: version,
+	})
 	if err != nil {
 		return nil, err
 	}

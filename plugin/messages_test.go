@@ -53,7 +53,7 @@ func newMessages(t *testing.T) *messages {
 	}}
 	var files []*ast.File
 	fset := token.NewFileSet()
-	for _, dir := range []string{".", "collector", "config", "diagnosis", "ledger", "monitor"} {
+	for _, dir := range []string{".", "collector", "config", "diagnosis", "handover", "hostfile", "ledger", "monitor", "pitfalls", "storage"} {
 		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)

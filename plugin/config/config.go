@@ -1,7 +1,7 @@
 // Package config turns the keys of a Fluent Bit input stanza into a validated [Config].
 //
-// It reads through [Getter], as Fluent Bit offers a plugin no list of the keys a user wrote: a misspelled key cannot be told
-// from an absent one. That is why [Config.Summary] exists, to be logged once at start.
+// It reads through [Getter], as Fluent Bit offers a plugin no list of the keys a user wrote. Where they are known nevertheless, [Lister],
+// those that do not exist are refused; for where they are not, [Config.Summary] is to be logged once at start.
 package config
 
 import (
@@ -23,6 +23,12 @@ import (
 // Getter reads one key of the stanza; an absent key and an empty one are both "".
 type Getter interface {
 	Get(key string) string
+}
+
+// A Lister is a Getter that knows which keys were written.
+type Lister interface {
+	Getter
+	PluginKeys() []string
 }
 
 // Config is everything a user can decide. Each field is named after its key.
@@ -51,6 +57,7 @@ type Config struct {
 	BatchSize     int           // bytes
 	BufferSize    int           // bytes
 	HandOverRate  int           // bytes a second; 0: no limit
+	StoragePath   string        // empty: as Fluent Bit's configuration has it
 	MaxRecordSize int           // bytes
 	DedupWindow   time.Duration // 0: off
 	Settle        time.Duration
@@ -147,10 +154,26 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %q %s: %s", e.Key, e.Value, e.Problem, e.Allowed)
 }
 
+// UnknownKeyError is a key that was written and does not exist.
+type UnknownKeyError struct{ Key, Nearest string } // the key that was meant, probably, or ""
+
+func (e *UnknownKeyError) Error() string { return e.Problem() + ": " + e.Hint() }
+
+// Problem is the error without its hint.
+func (e *UnknownKeyError) Problem() string { return e.Key + " is not a key of this plugin" }
+
+// Hint says what to do.
+func (e *UnknownKeyError) Hint() string {
+	if e.Nearest == "" {
+		return "remove it"
+	}
+	return "did you mean " + e.Nearest + "?"
+}
+
 // Parse reads, completes and checks the stanza. It opens files that keys name, and nothing else. The error is one line that names the
 // key and what is allowed.
 func Parse(stanza Getter) (*Config, error) {
-	r := &reader{stanza: stanza}
+	r := &reader{stanza: stanza, asked: map[string]bool{}}
 	c := &Config{AllowInsecure: r.boolean("allow_insecure", false)}
 	kind := r.credentialKind()
 	r.tenants(c)
@@ -177,6 +200,7 @@ func Parse(stanza Getter) (*Config, error) {
 	if c.BufferSize < c.BatchSize {
 		r.fail("buffer_size", r.get("buffer_size"), "is smaller than batch_size", fmt.Sprintf("at least batch_size (%s)", shortSize(c.BatchSize)))
 	}
+	c.StoragePath = r.get("storage_path")
 	c.MaxRecordSize = r.size("max_record_size", DefaultMaxRecord, MinRecordSize, MaxRecordSize)
 	c.DedupWindow = r.durationOrOff("dedup_window", DefaultDedupWindow, time.Second, o365.Retention)
 	c.Settle = r.duration("settle", DefaultSettle, time.Second, 10*time.Minute)
@@ -189,6 +213,9 @@ func Parse(stanza Getter) (*Config, error) {
 	r.proxy(c)
 	r.certificates(c)
 	c.HTTPTimeout = r.duration("http_timeout", DefaultHTTPTimeout, time.Second, time.Hour)
+	if err := r.unknownKey(); err != nil { // before others: the key that was meant may be missing
+		return nil, err
+	}
 	if r.err != nil {
 		return nil, r.err
 	}

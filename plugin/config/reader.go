@@ -21,6 +21,7 @@ const clockTolerance = 24 * time.Hour
 type reader struct {
 	stanza   Getter
 	fallback map[string]string // values of keys that are not written, before the defaults
+	asked    map[string]bool   // every key that there is: Parse asks for all of them, whatever is wrong with some
 	err      error
 }
 
@@ -31,6 +32,9 @@ func (r *reader) fail(key, value, problem, allowed string) {
 }
 
 func (r *reader) get(key string) string {
+	if key != "" {
+		r.asked[key] = true
+	}
 	if v := strings.TrimSpace(r.stanza.Get(key)); v != "" {
 		return v
 	}

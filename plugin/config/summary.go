@@ -50,6 +50,9 @@ func (c *Config) Summary() []any {
 		"max_keys", c.Record.MaxKeys,
 		"event_tag", orOff(c.Record.EventTag),
 	)
+	if c.StoragePath != "" {
+		pairs = append(pairs, "storage_path", c.StoragePath)
+	}
 	if len(c.Record.ExpandJSON) > 0 {
 		pairs = append(pairs, "expand_json", strings.Join(c.Record.ExpandJSON, ","))
 	}

@@ -39,6 +39,7 @@ type Options struct {
 	Settle     time.Duration // from received to settled
 	Dedup      time.Duration // an Id that was put within this time is a repeat; 0: none is
 	Room       Room          // nil: not looked at
+	NoReceipts string        // why the host's count tells nothing; empty: it may
 	// Wake has the host call HandOver soon, on whatever goroutine it is called. nil: the host calls when it does.
 	Wake func()
 }

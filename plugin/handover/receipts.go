@@ -9,7 +9,8 @@ const (
 	// that is seen at rest twice, so far apart, has emptied it in between. restSightings of it leave no doubt.
 	restInterval  = 500 * time.Millisecond
 	restSightings = 4
-	// blindPatience is how long a count stands still before batches count as dropped where the engine cannot be seen.
+	// blindPatience is how long a count stands still where the engine cannot be seen, before it is taken to be done with what it has
+	// counted, and to have dropped what it has not.
 	blindPatience = time.Minute
 	// distrustAfter drops in a row, each of a part of what was in flight, it is the count that is wrong.
 	distrustAfter = 5
@@ -55,6 +56,8 @@ func (q *Queue) observe(h Host, now time.Time) {
 		switch {
 		case h.Synchronous():
 			q.receipts = ReceiptsByReturn
+		case q.NoReceipts != "":
+			q.receipts, q.distrust = ReceiptsByTime, q.NoReceipts
 		case counts:
 			q.receipts = ReceiptsByCount
 		default:
@@ -74,7 +77,7 @@ func (q *Queue) observe(h Host, now time.Time) {
 	}
 	// After the count: an engine at rest now is done with what it had counted then.
 	rest, known := h.AtRest()
-	if rest {
+	if rest || !known && now.Sub(q.lastMove) >= blindPatience {
 		q.receive(now)
 	}
 	if len(q.inFlight) > 0 && q.isDropped(rest, known, now) {

@@ -29,9 +29,9 @@ func (f *file) classic(path string) error {
 
 type classicFile struct {
 	*file
-	indent  string            // of the first key
-	section map[string]string // nil: none yet; a group and any section but [INPUT] have one that nobody reads
-	input   map[string]string // the section around a group
+	indent  string   // of the first key
+	section *Section // nil: none yet; a group and any section that is not read have one that nobody looks at
+	around  *Section // the section around a group
 }
 
 func (c *classicFile) line(line string) error {
@@ -71,11 +71,17 @@ func (c *classicFile) begin(line string) error {
 	if !ok {
 		return errors.New("a section wants a ]")
 	}
-	c.section = map[string]string{}
-	c.input = c.section
-	if strings.EqualFold(name, "input") || strings.EqualFold(name, "inputs") {
-		c.inputs = append(c.inputs, c.section)
+	switch name = strings.ToLower(name); name { // src/config_format/flb_config_format.c:190
+	case service:
+		c.section = c.service // of several, all are one
+	case inputs, filters, outputs:
+		c.section = c.instance(name)
+	case "input", "filter", "output":
+		c.section = c.instance(name + "s")
+	default:
+		c.section = &Section{}
 	}
+	c.around = c.section
 	return nil
 }
 
@@ -92,7 +98,7 @@ func (c *classicFile) entry(line string) error {
 		c.indent = indent
 		fallthrough
 	case indent == c.indent:
-		c.section = c.input // a group ends
+		c.section = c.around // a group ends
 	case indent != c.indent+c.indent: // that of a group
 		return errors.New("the indentation differs from that of the first key")
 	}
@@ -103,13 +109,13 @@ func (c *classicFile) entry(line string) error {
 		return errors.New("a key outside of any section")
 	}
 	if text[0] == '[' {
-		c.section = map[string]string{}
+		c.section = &Section{}
 		return nil
 	}
 	key, value, ok := strings.Cut(text, " ")
 	if value = strings.TrimSpace(value); !ok || value == "" {
 		return fmt.Errorf("the key %s has no value", key)
 	}
-	add(c.section, strings.ToLower(strings.TrimSpace(key)), value)
+	c.section.add(key, value)
 	return nil
 }

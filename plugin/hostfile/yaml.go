@@ -65,12 +65,20 @@ func (y *yamlFile) document(n *yaml.Node) error {
 			})
 		case "env":
 			return y.environment(value)
+		case service:
+			return eachPair(value, service, func(key string, value *yaml.Node) error {
+				y.property(y.service, key, value)
+				return nil
+			})
 		case "pipeline":
 			return eachPair(value, "pipeline", func(key string, value *yaml.Node) error {
-				if !strings.EqualFold(key, "inputs") {
-					return nil
+				switch kind := strings.ToLower(key); kind {
+				case inputs:
+					return eachItem(value, inputs, y.input)
+				case filters, outputs:
+					return eachItem(value, kind, func(n *yaml.Node) error { return y.other(kind, n) })
 				}
-				return eachItem(value, "inputs", y.input)
+				return nil
 			})
 		}
 		return nil
@@ -111,26 +119,47 @@ func (y *yamlFile) environment(n *yaml.Node) error {
 }
 
 func (y *yamlFile) input(n *yaml.Node) error {
-	input := map[string]string{}
-	y.inputs = append(y.inputs, input)
+	in := y.instance(inputs)
 	return eachPair(n, "an input", func(key string, value *yaml.Node) error {
-		switch key {
-		case "processors", "routes", "telemetry":
-			return nil
+		if !y.property(in, key, value) {
+			return &lineError{line: value.Line, problem: key + " must be a plain value"}
 		}
-		if value.Kind == yaml.SequenceNode {
-			if len(value.Content) == 0 {
-				return nil
-			}
-			value = value.Content[0]
-		}
-		text, err := scalar(value, key)
-		if err != nil {
-			return err
-		}
-		add(input, snakeCase(key), text)
 		return nil
 	})
+}
+
+// other is a filter or an output. What is no plain value in it, such as a condition, is passed over.
+func (y *yamlFile) other(kind string, n *yaml.Node) error {
+	s := y.instance(kind)
+	return eachPair(n, "an item of "+kind, func(key string, value *yaml.Node) error {
+		y.property(s, key, value)
+		return nil
+	})
+}
+
+// property takes a key down, once for each of its values, and says whether it could.
+func (y *yamlFile) property(s *Section, key string, value *yaml.Node) bool {
+	switch key {
+	case "processors":
+		s.Processors = true
+		return true
+	case "routes":
+		s.Routes = true
+		return true
+	case "telemetry":
+		return true
+	}
+	values := []*yaml.Node{value}
+	if value.Kind == yaml.SequenceNode {
+		values = value.Content
+	}
+	for _, v := range values {
+		if v.Kind != yaml.ScalarNode {
+			return false
+		}
+		s.add(snakeCase(key), v.Value)
+	}
+	return true
 }
 
 // snakeCase is how a key reaches a plugin: pollInterval as poll_interval (src/config_format/flb_config_format.c:37).

@@ -226,7 +226,7 @@ func TestSetUps(t *testing.T) {
 			k := with(application(), keys{"client_sceret": "x"})
 			delete(k, "client_secret")
 			return k
-		}, "config", 1, "configuration", "there is no key client_sceret, but one client_secret"},
+		}, "config", 1, "configuration", "client_sceret is not a key of this plugin"},
 		{"endpoints of two clouds", func(*testing.T) keys { return with(application(), keys{"api_endpoint": "manage.office365.us"}) }, "cloud", 3, "configuration",
 			"audience https://manage.office.com is of the cloud enterprise, but api_endpoint https://manage.office365.us of gcc_high"},
 
@@ -436,7 +436,7 @@ func TestThrottledListing(t *testing.T) {
 func TestUnknownCloud(t *testing.T) {
 	t.Parallel()
 	out, status := execute(t, nil, with(onLoopback(t, busy()), keys{"cloud": "gcchigh"}).args()...)
-	if status != 1 || !strings.Contains(out, `cloud "gcchigh" is not known`) || strings.Contains(out, "there is no key") {
+	if status != 1 || !strings.Contains(out, `cloud "gcchigh" is not known`) || strings.Contains(out, "is not a key") {
 		t.Errorf("exit status %d:\n%s", status, out)
 	}
 }
@@ -447,11 +447,14 @@ func TestConfigurationFile(t *testing.T) {
 	dir := write(t, map[string]string{"fluent-bit.yaml": `
 env:
   CLIENT: ` + tenant.DefaultClientID + `
+service:
+  storage.path: /var/lib/fluent-bit/chunks
 pipeline:
   inputs:
     - name: dummy
     - name: office365
       tag: first
+      storage.type: filesystem
       tenant_id: ` + tenant.DefaultID + `
       client_id: ${CLIENT}
       client_secret: ${SECRET}
@@ -459,10 +462,13 @@ pipeline:
       api_endpoint: ` + url + `
     - name: office365
       tag: second
-      pol_interval: 5m
       tenant_id: ` + tenant.DefaultID + `
       client_id: ${CLIENT}
       client_secret: ${NO_SECRET}
+  outputs:
+    - name: http
+      match: first
+      retry_limit: no_limits
 `})
 	file, env := filepath.Join(dir, "fluent-bit.yaml"), []string{"SECRET=" + tenant.DefaultClientSecret}
 	t.Run("all inputs", func(t *testing.T) {
@@ -473,7 +479,7 @@ pipeline:
 			t.Fatalf("exit status %d\n%s", status, out)
 		}
 		second := f.Inputs[1].Steps[0]
-		for _, part := range []string{"client_secret is missing", "the variable NO_SECRET is used but not set", "there is no key pol_interval, but one poll_interval"} {
+		for _, part := range []string{"client_secret is missing", "the variable NO_SECRET is used but not set"} {
 			if !strings.Contains(second.What, part) {
 				t.Errorf("no %q in %q", part, second.What)
 			}
@@ -482,13 +488,38 @@ pipeline:
 	for _, by := range []string{"office365.1", "1", "first"} {
 		t.Run("input "+by, func(t *testing.T) {
 			t.Parallel()
-			out, status := execute(t, env, "-c", file, "--input", by, "--set", "pol_interval=5m", "--json")
+			out, status := execute(t, env, "-c", file, "--input", by, "--json")
 			f := parse(t, out)
-			if status != 0 || len(f.Inputs) != 1 || f.Inputs[0].Tag != "first" || f.Verdict != "warning" || f.Cause != "config" {
+			if status != 0 || len(f.Inputs) != 1 || f.Inputs[0].Tag != "first" || f.Verdict != "ok" {
 				t.Errorf("exit status %d\n%s", status, out)
 			}
 		})
 	}
+	t.Run("a key that does not exist", func(t *testing.T) {
+		t.Parallel()
+		out, status := execute(t, env, "-c", file, "--input", "first", "--set", "pol_interval=5m", "--json")
+		step := parse(t, out).Inputs[0].Steps[0]
+		if status != 1 || step.What != "pol_interval is not a key of this plugin" || step.Do != "did you mean poll_interval?" {
+			t.Errorf("exit status %d\n%s", status, out)
+		}
+	})
+	t.Run("a pipeline that loses records", func(t *testing.T) {
+		t.Parallel()
+		out, status := execute(t, env, "-c", file, "--input", "first", "--set", "storage.type=memory", "--set", "tag=third", "--set", "tenant_id="+tenant.DefaultID+","+stranger, "--json")
+		f := parse(t, out)
+		var found []string
+		for _, in := range f.Inputs { // one for each tenant
+			for _, step := range in.Steps {
+				if step.Step == "pipeline" {
+					found = append(found, step.Verdict+" "+step.What+" -> "+step.Do)
+				}
+			}
+		}
+		if status != 3 || len(found) != 2 || !strings.HasPrefix(found[0], "warning the input office365.1 keeps records in memory only") ||
+			found[1] != "warning no output takes the tag third, so that Fluent Bit drops every record -> set match third on an output" {
+			t.Errorf("exit status %d, found %q", status, found)
+		}
+	})
 	for name, args := range map[string][]string{
 		"no such file":   {"-c", filepath.Join(dir, "none.yaml")},
 		"no such input":  {"-c", file, "--input", "third"},

@@ -38,8 +38,8 @@ const usage = `office365-check tells what keeps the Fluent Bit input office365 f
   office365-check -c fluent-bit.yaml          all office365 inputs of a Fluent Bit configuration, YAML or classic
   office365-check --set tenant_id=... --set client_id=... --set client_secret_file=...
 
-It checks configuration, DNS, proxy, TLS, login host, clock, credential, permissions, subscriptions and a first listing, and stops at what is
-wrong. It starts no subscription and fetches no record.
+It checks configuration, what in Fluent Bit's pipeline loses records, DNS, proxy, TLS, login host, clock, credential, permissions, subscriptions
+and a first listing, and stops at what is wrong. It starts no subscription and fetches no record.
 
 `
 
@@ -158,7 +158,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	}
 	r.begin(o)
 	var results []*result
-	inputs, err := chosenInputs(o)
+	pipeline, inputs, err := chosenInputs(o)
 	if err != nil {
 		res := &result{Input: "-"}
 		r.input(res)
@@ -166,7 +166,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		results = append(results, res)
 	}
 	for _, in := range inputs {
-		results = append(results, checkInput(ctx, in, o, r)...)
+		results = append(results, checkInput(ctx, pipeline, in, o, r)...)
 	}
 	var cause diagnosis.Kind
 	if i := slices.IndexFunc(results, func(res *result) bool { return res.Verdict == wrong }); i >= 0 {

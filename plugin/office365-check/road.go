@@ -22,6 +22,7 @@ import (
 // The steps, in their order; behind them comes one for each content type.
 const (
 	stepConfiguration = "configuration"
+	stepPipeline      = "pipeline" // one for each thing that is found
 	stepDNS           = "dns"
 	stepProxy         = "proxy"
 	stepConnect       = "connect"
@@ -41,6 +42,7 @@ const maxAnswer = 256 << 10 // bytes
 type walk struct {
 	cfg     *config.Config
 	doubts  []string // about the configuration
+	behind  []step   // of the pipeline
 	timeout time.Duration
 	report  func(step)
 
@@ -56,8 +58,8 @@ type walk struct {
 	listed, blobs int // content types that could be listed, and what they had
 }
 
-func newWalk(cfg *config.Config, doubts []string, timeout time.Duration, report func(step)) *walk {
-	w := &walk{cfg: cfg, doubts: doubts, timeout: timeout, report: report}
+func newWalk(cfg *config.Config, doubts []string, behind []step, timeout time.Duration, report func(step)) *walk {
+	w := &walk{cfg: cfg, doubts: doubts, behind: behind, timeout: timeout, report: report}
 	w.http = o365.NewHTTPClient(o365.TransportOptions{
 		ProxyURL: cfg.HTTPProxy, RootCAs: cfg.RootCAs, Timeout: min(cfg.HTTPTimeout, timeout), Workers: 1,
 	})
@@ -82,6 +84,7 @@ func (w *walk) run(ctx context.Context) {
 	stopped := false
 	for _, s := range []stage{
 		single(stepConfiguration, w.configuration),
+		w.pipeline(),
 		{[]string{stepDNS, stepProxy, stepConnect, stepTLS}, w.network},
 		single(stepLogin, w.login),
 		single(stepClock, w.time),
@@ -105,15 +108,23 @@ func (w *walk) pass(ctx context.Context, s stage, skip bool) (failed bool) {
 		defer cancel()
 		done = s.do(limited)
 	}
-	for i, name := range s.steps {
-		if i >= len(done) {
-			w.report(skips(name, ""))
-			continue
-		}
-		w.report(done[i])
-		failed = failed || done[i].Verdict == wrong
+	for _, d := range done {
+		w.report(d)
+		failed = failed || d.Verdict == wrong
+	}
+	for _, name := range s.steps[min(len(done), len(s.steps)):] {
+		w.report(skips(name, ""))
 	}
 	return failed
+}
+
+// pipeline says what was found out before the walk, if there is a pipeline.
+func (w *walk) pipeline() (s stage) {
+	if len(w.behind) > 0 {
+		s.steps = []string{stepPipeline}
+	}
+	s.do = func(context.Context) []step { return w.behind }
+	return s
 }
 
 func (w *walk) configuration(context.Context) step {
@@ -123,7 +134,7 @@ func (w *walk) configuration(context.Context) step {
 	}
 	if len(w.doubts) > 0 {
 		return warns(stepConfiguration, diagnosis.Cause{
-			Kind: diagnosis.Config, What: strings.Join(w.doubts, "; "), Do: "correct it: Fluent Bit says nothing about a key that it does not know",
+			Kind: diagnosis.Config, What: strings.Join(w.doubts, "; "), Do: "set it in the environment that Fluent Bit will have, or in the configuration",
 		})
 	}
 	if len(c.Exposed) > 0 {

@@ -11,23 +11,24 @@ import (
 	"in_office365/plugin/config"
 	"in_office365/plugin/diagnosis"
 	"in_office365/plugin/hostfile"
+	"in_office365/plugin/pitfalls"
 )
 
 const pluginName = "office365"
 
-// chosenInputs are the inputs that the flags ask for.
-func chosenInputs(o options) ([]*hostfile.Input, error) {
+// chosenInputs are the inputs that the flags ask for, and the pipeline that they are in: nil if there is no file.
+func chosenInputs(o options) (*hostfile.Pipeline, []*hostfile.Input, error) {
 	if o.file == "" {
 		in := &hostfile.Input{Name: "of the command line", Plugin: pluginName}
 		o.set.apply(in)
-		return []*hostfile.Input{in}, nil
+		return nil, []*hostfile.Input{in}, nil
 	}
-	all, err := hostfile.Read(o.file)
+	pipeline, err := hostfile.ReadPipeline(o.file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var chosen []*hostfile.Input
-	for i, in := range all {
+	for i, in := range pipeline.Inputs {
 		if in.Plugin != pluginName {
 			continue
 		}
@@ -38,11 +39,11 @@ func chosenInputs(o options) ([]*hostfile.Input, error) {
 	}
 	switch {
 	case len(chosen) > 0:
-		return chosen, nil
+		return pipeline, chosen, nil
 	case o.input != "":
-		return nil, fmt.Errorf("%s has no input %s that is %s", o.file, pluginName, o.input)
+		return nil, nil, fmt.Errorf("%s has no input %s that is %s", o.file, pluginName, o.input)
 	}
-	return nil, fmt.Errorf("%s has no input %s", o.file, pluginName)
+	return nil, nil, fmt.Errorf("%s has no input %s", o.file, pluginName)
 }
 
 func (p pairs) apply(in *hostfile.Input) {
@@ -51,69 +52,23 @@ func (p pairs) apply(in *hostfile.Input) {
 	}
 }
 
-// asked remembers which keys were asked for: those are the plugin's.
-type asked struct {
-	*hostfile.Input
-	keys map[string]bool
-}
-
-func (a asked) Get(key string) string {
-	a.keys[key] = true
-	return a.Input.Get(key)
-}
-
-// Fluent Bit keeps these keys of an input to itself, and those that begin so (v5.1.1 src/flb_input.c:813).
-var (
-	hostKeys     = []string{"name", "tag", "alias", "log_level", "log_suppress_interval", "routable", "mem_buf_limit", "listen", "host", "port", "ipv6", "threaded", "tls"}
-	hostPrefixes = []string{"storage.", "thread.", "rate_", "tls.", "net.", "oauth2"}
-)
-
-// unknownKeys are keys that neither the plugin nor Fluent Bit knows. Fluent Bit says nothing about them.
-func (a asked) unknownKeys() (problems []string) {
-	for _, key := range a.Keys() {
-		begins := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
-		if a.keys[key] || slices.Contains(hostKeys, key) || slices.ContainsFunc(hostPrefixes, begins) {
-			continue
-		}
-		problem := fmt.Sprintf("there is no key %s", key)
-		for known := range a.keys {
-			if similar(key, known) {
-				problem += ", but one " + known
-			}
-		}
-		problems = append(problems, problem)
+// lookAt says what loses or repeats records behind the plugin.
+func lookAt(pipeline *hostfile.Pipeline, in *hostfile.Input, cfg *config.Config) (steps []step) {
+	for _, f := range pitfalls.Find(pipeline, in, cfg) {
+		steps = append(steps, warns(stepPipeline, diagnosis.Cause{Kind: diagnosis.Config, What: f.What, Do: f.Do}))
 	}
-	return problems
-}
-
-// similar says whether two letters written otherwise, left out or added make a of b.
-func similar(a, b string) bool {
-	const most = 2
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	if steps == nil {
+		steps = []step{passes(stepPipeline, "nothing is known to lose records behind the input")}
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)] <= most
+	return steps
 }
 
 // checkInput checks one input, tenant by tenant, until something is wrong that is of all tenants: a wrong secret is sent once.
-func checkInput(ctx context.Context, in *hostfile.Input, o options, r reporter) []*result {
+func checkInput(ctx context.Context, pipeline *hostfile.Pipeline, in *hostfile.Input, o options, r reporter) []*result {
 	res := &result{Input: in.Name, Tag: in.Get("tag")}
 	r.input(res)
-	keys := asked{in, map[string]bool{}}
-	cfg, err := config.Parse(keys)
-	doubts := keys.unknownKeys()
+	cfg, err := config.Parse(in)
+	var doubts []string
 	for _, name := range in.Unset {
 		doubts = append(doubts, fmt.Sprintf("the variable %s is used but not set", name))
 	}
@@ -122,6 +77,9 @@ func checkInput(ctx context.Context, in *hostfile.Input, o options, r reporter) 
 		if e, ok := errors.AsType[*config.Error](err); ok {
 			cause.Do = "give " + e.Allowed
 			cause.What = strings.TrimSuffix(err.Error(), ": "+e.Allowed)
+		}
+		if e, ok := errors.AsType[*config.UnknownKeyError](err); ok {
+			cause.What, cause.Do = e.Problem(), e.Hint()
 		}
 		cause.What = strings.Join(append([]string{cause.What}, doubts...), "; ")
 		r.step(res, fails(stepConfiguration, cause, nil))
@@ -142,7 +100,11 @@ func checkInput(ctx context.Context, in *hostfile.Input, o options, r reporter) 
 			r.step(res, skips(stepConfiguration, ofAll))
 			continue
 		}
-		newWalk(&one, doubts, o.timeout, func(s step) {
+		var behind []step
+		if pipeline != nil && i == 0 { // the same for all tenants
+			behind = lookAt(pipeline, in, cfg)
+		}
+		newWalk(&one, doubts, behind, o.timeout, func(s step) {
 			r.step(res, s)
 			if s.ofAll && ofAll == "" {
 				ofAll = fmt.Sprintf("what is wrong with tenant %s is wrong with all (%s)", id, s.Cause)

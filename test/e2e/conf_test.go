@@ -210,6 +210,9 @@ func TestConfigurationsInConf(t *testing.T) {
 				return len(lines()) >= all && len(elastic.arrived()) >= all && len(open.arrived()) >= all && len(messages.received()) >= all
 			})
 			f.terminate()
+			if strings.Contains(f.log.String(), "loses or repeats records") {
+				t.Errorf("lossy as it stands:\n%s", f.log.String())
+			}
 
 			ids := map[string]int{}
 			for _, line := range lines() {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -43,15 +44,21 @@ func findFluentBit() (path string) {
 // (v3.0.7 src/flb_input_thread.c:574).
 func endsWithoutAnInput(t *testing.T) bool {
 	t.Helper()
+	return fluentBitSince(t, 4, 0, 3)
+}
+
+// fluentBitSince says whether this Fluent Bit is of that version or later.
+func fluentBitSince(t *testing.T, version ...int) bool {
+	t.Helper()
 	out, err := exec.Command(fluentBitBinary(t), "--version").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var version [3]int
-	if _, err := fmt.Sscanf(string(out), "Fluent Bit v%d.%d.%d", &version[0], &version[1], &version[2]); err != nil {
+	var is [3]int
+	if _, err := fmt.Sscanf(string(out), "Fluent Bit v%d.%d.%d", &is[0], &is[1], &is[2]); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return slices.Compare(version[:], []int{4, 0, 3}) >= 0
+	return slices.Compare(is[:], version) >= 0
 }
 
 // fluentBit is a running process.
@@ -61,6 +68,8 @@ type fluentBit struct {
 	log  logbuffer.Buffer
 	done chan struct{} // closed when it has ended
 	err  error         // of its end; after done
+
+	asked atomic.Bool // to end, or to be waited for
 }
 
 // startFluentBit runs it with that configuration file. It is killed at the end of the test if it is still there, and its log shown if
@@ -73,8 +82,14 @@ func startFluentBit(t *testing.T, config string, env ...string) *fluentBit {
 // startFluentBitWith is startFluentBit with another build of the plugin.
 func startFluentBitWith(t *testing.T, plugin, config string, env ...string) *fluentBit {
 	t.Helper()
+	return startFluentBitBy(t, plugin, []string{"-c", config}, env...)
+}
+
+// startFluentBitBy is startFluentBitWith by other arguments than those that name a configuration file.
+func startFluentBitBy(t *testing.T, plugin string, args []string, env ...string) *fluentBit {
+	t.Helper()
 	f := &fluentBit{t: t, done: make(chan struct{})}
-	f.cmd = exec.Command(fluentBitBinary(t), "-e", plugin, "-c", config)
+	f.cmd = exec.Command(fluentBitBinary(t), append([]string{"-e", plugin}, args...)...)
 	f.cmd.Env = append(os.Environ(), env...)
 	f.cmd.Stdout, f.cmd.Stderr = &f.log, &f.log
 	if err := f.cmd.Start(); err != nil {
@@ -84,6 +99,7 @@ func startFluentBitWith(t *testing.T, plugin, config string, env ...string) *flu
 		f.err = f.cmd.Wait()
 		close(f.done)
 	}()
+	watch(t, f)
 	t.Cleanup(func() {
 		f.cmd.Process.Kill()
 		<-f.done
@@ -99,8 +115,24 @@ func tail(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// Gone is that of a host.
+func (f *fluentBit) Gone() string {
+	select {
+	case <-f.done:
+		if !f.asked.Load() {
+			return "Fluent Bit has ended: " + f.cmd.ProcessState.String()
+		}
+	default:
+	}
+	return ""
+}
+
+// signal sends a signal, SIGHUP to reload and any other to end.
 func (f *fluentBit) signal(s syscall.Signal) {
 	f.t.Helper()
+	if s != syscall.SIGHUP {
+		f.asked.Store(true)
+	}
 	if err := f.cmd.Process.Signal(s); err != nil {
 		f.t.Fatal(err)
 	}
@@ -109,6 +141,7 @@ func (f *fluentBit) signal(s syscall.Signal) {
 // wait returns how long the process took to end.
 func (f *fluentBit) wait() time.Duration {
 	f.t.Helper()
+	f.asked.Store(true)
 	begun := time.Now()
 	select {
 	case <-f.done:

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,8 +124,46 @@ func until(t *testing.T, what string, happened func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %s in vain for %s", patience, what)
 		}
+		if how := gone(t); how != "" && !happened() {
+			t.Fatalf("%s, before %s", how, what)
+		}
 		<-tick.C
 	}
+}
+
+// A host is a process that runs the plugin.
+type host interface {
+	// Gone says how it has ended, if it has and nobody has asked it to; else "".
+	Gone() string
+}
+
+// watched are the hosts of the tests that run: whoever waits for something need not wait for what a host that is gone would have done.
+var watched = struct {
+	sync.Mutex
+	hosts map[*testing.T][]host
+}{hosts: map[*testing.T][]host{}}
+
+func watch(t *testing.T, h host) {
+	watched.Lock()
+	defer watched.Unlock()
+	watched.hosts[t] = append(watched.hosts[t], h)
+	t.Cleanup(func() {
+		watched.Lock()
+		defer watched.Unlock()
+		delete(watched.hosts, t)
+	})
+}
+
+// gone says how a host of the test has ended that should run.
+func gone(t *testing.T) (how string) {
+	watched.Lock()
+	defer watched.Unlock()
+	for _, h := range watched.hosts[t] {
+		if how = h.Gone(); how != "" {
+			break
+		}
+	}
+	return how
 }
 
 // account compares what the tenants have offered with what has arrived, and returns the number of repeats.

@@ -18,8 +18,15 @@ import (
 // startTestHost runs the plugin in the minimal host.
 func startTestHost(t *testing.T, inputs []keys, args ...string) *hosttest.Host {
 	t.Helper()
-	h := hosttest.Start(t, testHost, nil, hostArgs(inputs, args...)...)
+	return startHost(t, testHost, nil, hostArgs(inputs, args...)...)
+}
+
+// startHost runs a program that is the minimal host, or runs it.
+func startHost(t *testing.T, program string, env []string, args ...string) *hosttest.Host {
+	t.Helper()
+	h := hosttest.Start(t, program, env, args...)
 	h.Patience = patience
+	watch(t, h)
 	return h
 }
 

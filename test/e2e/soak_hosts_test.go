@@ -9,8 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"in_office365/test/host/hosttest"
 )
 
 // soakHost is the process that the plugin runs in.
@@ -85,8 +83,7 @@ func (m *minimalSoak) start() {
 	m.out, m.read = filepath.Join(m.dir, fmt.Sprintf("out%d", m.starts)), 0
 	args := hostArgs([]keys{stanza("", m.dir, m.keys)}, "--interval-ms", "200", "--output", m.out)
 	args[len(args)-1] = m.library
-	m.host = hosttest.Start(m.T, testHost, []string{m.tellingEnv()}, args...)
-	m.host.Patience = patience
+	m.host = startHost(m.T, testHost, []string{m.tellingEnv()}, args...)
 	if m.stalled {
 		m.stall(true)
 	}

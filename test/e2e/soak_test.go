@@ -174,6 +174,9 @@ func (s *soak) until(what string, happened func() bool) {
 			s.Errorf("waited %s in vain for %s", most, what)
 			return
 		}
+		if how := gone(s.T); how != "" && !happened() {
+			s.Fatalf("%s, before %s", how, what)
+		}
 	}
 }
 

@@ -37,8 +37,7 @@ func TestManyTenants(t *testing.T) {
 	args[len(args)-1] = buildTelling(t, dir)
 	m.offer(4)
 	begun := time.Now()
-	h := hosttest.Start(t, testHost, []string{"OFFICE365_INSIDE=" + inside}, args...)
-	h.Patience = patience
+	h := startHost(t, testHost, []string{"OFFICE365_INSIDE=" + inside}, args...)
 	refused := int64(len(tenant.ContentTypes())) // notices
 	h.WaitForStats(func(s hosttest.Stats) bool { return s.Records >= int64(offered(m.sound...))+refused })
 	t.Logf("%d tenants, of which 1 is broken: the %d records of the others were there after %s",

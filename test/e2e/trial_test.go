@@ -117,8 +117,7 @@ func (x *trial) startAs(program string, first []string, args ...string) {
 	x.out, x.read = filepath.Join(x.dir, fmt.Sprintf("out%d", x.starts)), 0
 	input := stanza("", x.dir, x.keys)
 	args = hostArgs([]keys{input}, append([]string{"--interval-ms", "20", "--output", x.out}, args...)...)
-	x.host = hosttest.Start(x.T, program, x.env, append(first, args...)...)
-	x.host.Patience = patience
+	x.host = startHost(x.T, program, x.env, append(first, args...)...)
 }
 
 var counter = regexp.MustCompile(`(\w+)=(\d+)`)

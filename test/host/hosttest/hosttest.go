@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -110,14 +111,16 @@ type Host struct {
 	stdin  io.WriteCloser
 	stdout stream
 	log    stream
-	done   chan error
+	ended  chan struct{}
+	asked  atomic.Bool // to end, or to be waited for
+	err    error       // of its end; after ended
 }
 
 // Start runs the host program with arguments as test/host/host.c describes them
 // and env added to the environment. It ends with the test at the latest.
 func Start(t testing.TB, program string, env []string, args ...string) *Host {
 	t.Helper()
-	h := &Host{Patience: Patience, t: t, cmd: exec.Command(program, args...), done: make(chan error, 1)}
+	h := &Host{Patience: Patience, t: t, cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	h.cmd.Env = append(os.Environ(), env...)
 	h.cmd.Stdout, h.cmd.Stderr = &h.stdout, &h.log
 	stdin, err := h.cmd.StdinPipe()
@@ -128,14 +131,13 @@ func Start(t testing.TB, program string, env []string, args ...string) *Host {
 	if err := h.cmd.Start(); err != nil {
 		t.Fatal("start the host:", err)
 	}
-	ended := make(chan struct{})
 	go func() {
-		defer close(ended)
-		h.done <- h.cmd.Wait()
+		defer close(h.ended)
+		h.err = h.cmd.Wait()
 	}()
 	t.Cleanup(func() {
 		h.cmd.Process.Kill() // an error says that it has ended already
-		<-ended
+		<-h.ended
 	})
 	return h
 }
@@ -143,14 +145,18 @@ func Start(t testing.TB, program string, env []string, args ...string) *Host {
 // Send gives the host a command, as a line on its standard input.
 func (h *Host) Send(command string) {
 	h.t.Helper()
+	if command == "stop" {
+		h.asked.Store(true)
+	}
 	if _, err := io.WriteString(h.stdin, command+"\n"); err != nil {
 		h.t.Fatalf("send %s: %v\n%s", command, err, h.Log())
 	}
 }
 
-// Signal sends a signal.
+// Signal sends a signal, which may end the host.
 func (h *Host) Signal(s os.Signal) {
 	h.t.Helper()
+	h.asked.Store(true)
 	if err := h.cmd.Process.Signal(s); err != nil {
 		h.t.Fatalf("send %s: %v\n%s", s, err, h.Log())
 	}
@@ -159,14 +165,26 @@ func (h *Host) Signal(s os.Signal) {
 // Pid is the host's process id.
 func (h *Host) Pid() int { return h.cmd.Process.Pid }
 
+// Gone says how the host has ended, if it has and nobody has asked it to; else "".
+func (h *Host) Gone() string {
+	select {
+	case <-h.ended:
+		if !h.asked.Load() {
+			return "the minimal host has ended: " + h.cmd.ProcessState.String()
+		}
+	default:
+	}
+	return ""
+}
+
 // Log is what the host and the plugin have logged so far.
 func (h *Host) Log() string { return h.log.String() }
 
 // WaitForLog waits until the log holds n times text.
 func (h *Host) WaitForLog(text string, n int) {
 	h.t.Helper()
-	if !h.log.wait(h.Patience, func(log string) bool { return strings.Count(log, text) >= n }) {
-		h.t.Fatalf("%q not logged %d times within %s:\n%s", text, n, h.Patience, h.Log())
+	if !h.wait(&h.log, func(log string) bool { return strings.Count(log, text) >= n }) {
+		h.t.Fatalf("%q not logged %d times within %s, or by the end of the host:\n%s", text, n, h.Patience, h.Log())
 	}
 }
 
@@ -175,8 +193,8 @@ func (h *Host) Stats() Stats {
 	h.t.Helper()
 	before := strings.Count(h.stdout.String(), "\n")
 	h.Send("stats")
-	if !h.stdout.wait(h.Patience, func(out string) bool { return strings.Count(out, "\n") > before }) {
-		h.t.Fatalf("no statistics within %s:\n%s", h.Patience, h.Log())
+	if !h.wait(&h.stdout, func(out string) bool { return strings.Count(out, "\n") > before }) {
+		h.t.Fatalf("no statistics within %s, or by the end of the host:\n%s", h.Patience, h.Log())
 	}
 	return h.lastStats()
 }
@@ -217,11 +235,12 @@ func (h *Host) Stop() Result {
 // Wait waits for the host to end by itself.
 func (h *Host) Wait() Result {
 	h.t.Helper()
+	h.asked.Store(true)
 	select {
-	case err := <-h.done:
+	case <-h.ended:
 		var exit *exec.ExitError
-		if err != nil && !errors.As(err, &exit) {
-			h.t.Fatal("wait for the host:", err)
+		if h.err != nil && !errors.As(h.err, &exit) {
+			h.t.Fatal("wait for the host:", h.err)
 		}
 	case <-time.After(h.Patience):
 		h.t.Fatalf("host still running after %s:\n%s", h.Patience, h.Log())
@@ -252,9 +271,9 @@ func (s *stream) String() string {
 	return s.text.String()
 }
 
-// wait reports whether f came true for the text in time.
-func (s *stream) wait(patience time.Duration, f func(text string) bool) bool {
-	timeout := time.After(patience)
+// wait reports whether f came true for what the host has written, in time and before it ended.
+func (h *Host) wait(s *stream, f func(text string) bool) bool {
+	timeout := time.After(h.Patience)
 	for {
 		s.mu.Lock()
 		text := s.text.String()
@@ -268,6 +287,8 @@ func (s *stream) wait(patience time.Duration, f func(text string) bool) bool {
 		}
 		select {
 		case <-more:
+		case <-h.ended:
+			return f(s.String()) // there comes no more
 		case <-timeout:
 			return false
 		}
