@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,21 +48,24 @@ func FindEngine() *Engine {
 // IsThisThread says whether the engine runs on the calling thread: then the input has none of its own (threaded off).
 func (e *Engine) IsThisThread() bool { return e.tid == syscall.Gettid() }
 
-// AtRest says whether the engine waits for something to do, by the system call it is in (proc_pid_syscall(5)). A filter that waits for
-// something does not do it in these calls. known is false where that cannot be seen.
+// AtRest says whether the engine waits for something to do, by the system call in which it sleeps (proc_pid_syscall(5)). A filter that
+// waits for something does not do it in these calls; and a thread that is stopped, as by a debugger, does not sleep. known is false where
+// that cannot be seen.
 func (e *Engine) AtRest() (rest, known bool) {
 	if e.tid == 0 || waiting == nil {
 		return false, false
 	}
-	text, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(e.tid) + "/syscall")
+	dir := "/proc/self/task/" + strconv.Itoa(e.tid)
+	call, err := os.ReadFile(dir + "/syscall")
 	if err != nil {
 		return false, false
 	}
-	call, _, _ := bytes.Cut(text, []byte(" "))
-	for _, number := range waiting {
-		if string(call) == number {
-			return true, true
-		}
+	number, _, _ := bytes.Cut(call, []byte(" "))
+	if !slices.Contains(waiting, string(number)) {
+		return false, true
 	}
-	return false, true
+	// The name in front of the state may hold anything but ") ".
+	stat, err := os.ReadFile(dir + "/stat")
+	_, state, found := bytes.Cut(stat, []byte(") "))
+	return err == nil && found && bytes.HasPrefix(state, []byte("S ")), true
 }
