@@ -249,6 +249,7 @@ func TestOfProcess(t *testing.T) {
 		{"-c DIR", "", "is no regular file"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
+			t.Parallel()
 			args := strings.Fields(strings.NewReplacer("FILE", path, "DIR", dir).Replace(c.args))
 			cmd := exec.CommandContext(t.Context(), os.Args[0])
 			cmd.Args, cmd.Dir = append(cmd.Args, args...), dir

@@ -69,6 +69,11 @@ pipeline:
 				t.Log("an env that is a list is of Fluent Bit 5.0: read as a map")
 				files[list] = "env:\n  DIRECTORY: STATE\n  SETTLE: 9s\n"
 			}
+			replacer := strings.NewReplacer()
+			if !fluentBitSince(t, 4, 2, 0) {
+				t.Log("${NAME:-default} is of Fluent Bit 4.2: left out")
+				replacer = strings.NewReplacer("${OFFICE365_NOBODY_SETS_THIS:-fallback}", "fallback", "${OFFICE365_NOBODY_SETS_THIS:-9s}", "9s")
+			}
 			t.Setenv("OFFICE365_FROM_OUTSIDE", "raw")
 			t.Setenv("OFFICE365_SHADOWED", "Audit.SharePoint")
 			dir := t.TempDir()
@@ -77,6 +82,7 @@ pipeline:
 				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 					t.Fatal(err)
 				}
+				content = replacer.Replace(content)
 				content = strings.NewReplacer("STATE", dir, "TENANT", tenant.DefaultID).Replace(content)
 				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 					t.Fatal(err)
@@ -92,9 +98,13 @@ pipeline:
 				t.Fatal(err)
 			}
 			f := startFluentBit(t, filepath.Join(dir, name))
-			until(t, "the configuration to be logged", func() bool { return strings.Contains(f.log.String(), "thread instance initialized") })
-			_, line, _ := strings.Cut(f.log.String(), "[input:office365:"+in.Name+"] starting version=dev ")
-			line, _, _ = strings.Cut(line, "\n")
+			var line string
+			until(t, "the configuration to be logged, or refused", func() bool {
+				whole := false
+				_, line, _ = strings.Cut(f.log.String(), "[input:office365:"+in.Name+"] starting version=dev ")
+				line, _, whole = strings.Cut(line, "\n")
+				return whole || strings.Contains(f.log.String(), "cannot start: ")
+			})
 			line = strings.TrimSpace(strings.TrimSuffix(line, "\x1b[0m"))
 			var pairs []string
 			for summary := cfg.Summary(); len(summary) > 0; summary = summary[2:] {
