@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 
 	"in_office365/plugin/config"
 	"in_office365/plugin/handover"
@@ -47,13 +48,15 @@ func configure(h host, log *slog.Logger, file func() (string, error)) (*config.C
 	if in.Processors {
 		b.noReceipts = "the input has processors, and what they drop Fluent Bit does not count"
 	}
+	b.ringEntries, _ = strconv.Atoi(in.Get("thread.ring_buffer.capacity")) // 0, as by default, where it is not a number either
 	return cfg, b, nil
 }
 
 // behind is what is known of the way of records behind the input.
 type behind struct {
-	room       handover.Room // nil: chunks are in memory only
-	noReceipts string        // why Fluent Bit's count tells nothing; empty: it may
+	room        handover.Room // nil: chunks are in memory only
+	ringEntries int           // of the input; 0: as by default
+	noReceipts  string        // why Fluent Bit's count tells nothing; empty: it may
 }
 
 // section finds the instance in the file.

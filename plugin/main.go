@@ -40,7 +40,7 @@ func (o opener) open(h host, wake func(), log *slog.Logger) (source, error) {
 		log.Warn("every user of this machine may read a secret: chmod o-r", "file", path)
 	}
 	c, err := collector.New(cfg, collector.Options{
-		Log: log, Memory: cMemory{}, Room: hostOptions.room, NoReceipts: hostOptions.noReceipts, Wake: wake, Version: version,
+		Log: log, Memory: cMemory{}, Room: hostOptions.room, NoReceipts: hostOptions.noReceipts, RingEntries: hostOptions.ringEntries, Wake: wake, Version: version,
 	})
 	if err != nil {
 		return nil, err

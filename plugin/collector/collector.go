@@ -40,9 +40,11 @@ type Options struct {
 	Room   handover.Room // nil: Fluent Bit's chunks are not on a volume, or it is not known where
 	// NoReceipts says why Fluent Bit's count of records tells nothing of what it was handed; empty: it may.
 	NoReceipts string
-	Wake       func() // has the host call HandOver soon; nil: it calls when it does
-	Version    string
-	Transport  http.RoundTripper // nil: the network
+	// RingEntries is how many batches fit into the input's ring buffer; 0: as many as by default.
+	RingEntries int
+	Wake        func() // has the host call HandOver soon; nil: it calls when it does
+	Version     string
+	Transport   http.RoundTripper // nil: the network
 }
 
 // Collector collects the audit records of one tenant, or of several that share an application.
@@ -113,7 +115,7 @@ func New(cfg *config.Config, opts Options) (*Collector, error) {
 	c.ledger.OnWrite = c.wrote
 	c.queue = handover.New(handover.Options{
 		Memory: opts.Memory, BatchSize: cfg.BatchSize, BufferSize: cfg.BufferSize, Rate: cfg.HandOverRate, Settle: cfg.Settle,
-		Dedup: cfg.DedupWindow, Room: opts.Room, NoReceipts: opts.NoReceipts, Wake: opts.Wake,
+		Dedup: cfg.DedupWindow, Room: opts.Room, NoReceipts: opts.NoReceipts, RingEntries: opts.RingEntries, Wake: opts.Wake,
 	})
 	c.writingLedger = trouble{log: c.log, doing: "writing the db"}
 	c.readingLedger = trouble{log: c.log, doing: "reading the db", ofEach: true}

@@ -17,8 +17,6 @@ const (
 	holdInterval = time.Second
 	// sliceMost bounds one HandOver, as the thread that it is on has to see pauses and the end too.
 	sliceMost = 20 * time.Millisecond
-	// inFlightMost bounds the batches in flight. The ring buffer has 1,024 entries (src/flb_input.c:120); a full one loses batches.
-	inFlightMost = 512
 	// flightShare is how many tenths of the buffer may be in flight. The rest is for batches that are filled meanwhile.
 	flightShare = 7
 	// memorySeconds of the rate is what Fluent Bit may hold in memory: it tells how much that is every 5 s (src/flb_storage.c:372), and
@@ -154,7 +152,7 @@ func (q *Queue) next(now time.Time, open bool) *batch {
 	}
 	size := len(b.data)
 	switch {
-	case q.bytesInFlight > 0 && q.bytesInFlight+size > q.BufferSize/10*flightShare, len(q.inFlight)+len(q.counted) >= inFlightMost:
+	case q.bytesInFlight > 0 && q.bytesInFlight+size > q.BufferSize/10*flightShare, len(q.inFlight)+len(q.counted) >= max(q.RingEntries/2, 1):
 		return nil // until some are received
 	case hd.heldUntil.After(now):
 		q.schedule(hd.heldUntil)

@@ -296,6 +296,22 @@ func TestWhatIsInFlightCountsAgainstTheBuffer(t *testing.T) {
 	})
 }
 
+// The ring buffer loses what does not fit into it.
+func TestTheRingBufferIsNotFilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := New(Options{Memory: goMemory{}, BatchSize: 1, BufferSize: 100, RingEntries: 10, Settle: testSettle})
+		h := &fakeHost{busy: true}
+		_, o := origins("a")
+		o[0].put(t, q, strings.Repeat("x", 30), true)
+		pass(q, h, time.Minute)
+		expect(t, "in the ring buffer", len(h.ring), 5)
+		h.run(5)
+		h.busy = false
+		pass(q, h, soon)
+		expect(t, "goes on", len(h.ring), 5)
+	})
+}
+
 func TestTheRateIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := New(Options{Memory: goMemory{}, BatchSize: 10, BufferSize: 1000, Rate: 100, Settle: testSettle})

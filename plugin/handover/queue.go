@@ -9,6 +9,7 @@
 package handover
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -40,6 +41,8 @@ type Options struct {
 	Dedup      time.Duration // an Id that was put within this time is a repeat; 0: none is
 	Room       Room          // nil: not looked at
 	NoReceipts string        // why the host's count tells nothing; empty: it may
+	// RingEntries is how many batches fit into the ring buffer. Half of them are made use of: a full one loses batches.
+	RingEntries int
 	// Wake has the host call HandOver soon, on whatever goroutine it is called. nil: the host calls when it does.
 	Wake func()
 }
@@ -83,8 +86,13 @@ type report struct {
 	dropped bool
 }
 
+// DefaultRingEntries is the capacity of the ring buffer unless thread.ring_buffer.capacity says otherwise (Fluent Bit v5.1.1
+// src/flb_input.c:120).
+const DefaultRingEntries = 1024
+
 // New makes a queue.
 func New(o Options) *Queue {
+	o.RingEntries = cmp.Or(o.RingEntries, DefaultRingEntries)
 	return &Queue{
 		Options: o, turn: make(chan struct{}, 1), freed: make(chan struct{}), target: o.BatchSize,
 		repeats:   newRepeats(o.Dedup, maxRepeats),

@@ -60,9 +60,12 @@ func pluginKeys(url, dir string, more map[string]string) map[string]string {
 }
 
 // pluginInput is the plugin's stanza.
-func pluginInput(keys map[string]string) string {
+func pluginInput(keys map[string]string, disk bool) string {
 	var y strings.Builder
 	y.WriteString("    - name: office365\n      tag: OFFICE365_EVENT_DATA\n")
+	if disk {
+		y.WriteString("      storage.type: filesystem\n")
+	}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		fmt.Fprintf(&y, "      %s: %s\n", key, strconv.Quote(keys[key]))
 	}
@@ -80,17 +83,22 @@ func tailInput(file string, cache bool) string {
 	return input
 }
 
-// fluentBit is Fluent Bit with one input and the output null. The parser is the one of its conf/parsers.conf.
-func fluentBit(program, plugin, dir, input string) (*host, error) {
+// fluentBit is Fluent Bit with one input and the output null, or file with chunks on the disk. The parser is the one of its conf/parsers.conf.
+func fluentBit(program, plugin, dir, input string, disk bool) (*host, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
+	}
+	service, output, outputName := "", `name: "null"`, "null.0"
+	if disk {
+		service = fmt.Sprintf("  storage.path: %q\n", filepath.Join(dir, "chunks"))
+		output, outputName = fmt.Sprintf("name: file\n      path: %q\n      file: out", dir), "file.0"
 	}
 	config := fmt.Sprintf(`service:
   http_server: on
   http_listen: 127.0.0.1
   http_port: %d
-parsers:
+%sparsers:
   - name: json
     format: json
     time_key: time
@@ -98,9 +106,10 @@ parsers:
 pipeline:
   inputs:
 %s  outputs:
-    - name: "null"
+    - %s
       match: "*"
-`, port, input)
+      retry_limit: no_limits
+`, port, service, input, output)
 	path := filepath.Join(dir, "fluent-bit.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, err
@@ -112,8 +121,15 @@ pipeline:
 	h := &host{command: exec.Command(program, args...)}
 	h.command.Stdout, h.command.Stderr = &h.log, &h.log
 	url := fmt.Sprintf("http://127.0.0.1:%d/api/v1/metrics", port)
-	h.count = func(ctx context.Context) (int, error) { return processed(ctx, url) }
+	h.count = func(ctx context.Context) (int, error) { return processed(ctx, url, outputName) }
 	return h, nil
+}
+
+// fluentBitWith starts Fluent Bit with that configuration.
+func fluentBitWith(program, plugin, config string) (*host, error) {
+	h := &host{command: exec.Command(program, "-e", plugin, "-c", config)}
+	h.command.Stdout, h.command.Stderr = &h.log, &h.log
+	return h, h.start()
 }
 
 // freePort finds a port that is free now.
@@ -128,7 +144,7 @@ func freePort() (int, error) {
 
 // processed asks Fluent Bit how many records its output has taken.
 // https://docs.fluentbit.io/manual/administration/monitoring
-func processed(ctx context.Context, url string) (int, error) {
+func processed(ctx context.Context, url, output string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
@@ -146,7 +162,7 @@ func processed(ctx context.Context, url string) (int, error) {
 	if err := json.NewDecoder(response.Body).Decode(&metrics); err != nil {
 		return 0, fmt.Errorf("reading the metrics of Fluent Bit: %w", err)
 	}
-	return metrics.Output["null.0"].Records, nil
+	return metrics.Output[output].Records, nil
 }
 
 // testHost is the minimal host, which prints its statistics when it is asked on its standard input.

@@ -1,6 +1,6 @@
 // Command pipe measures the whole pipe from outside: an emulated tenant in a process of its own serves audit records over HTTP, and a host
-// process with the plugin, Fluent Bit where there is one, takes them to an output that does nothing. What counts is the CPU time of the host
-// process for a gigabyte of JSON: the host asks for one batch a second, so the time by the clock says no more than batch_size does.
+// process with the plugin, Fluent Bit where there is one, takes them to an output that does nothing. It tells the CPU time of the host process for a
+// gigabyte of JSON, the records a second, and the most memory that was resident. With -latency it tells how long a record takes that comes alone.
 //
 // It compares that with the same pipe with the obvious way in place of package normalize, and with what Fluent Bit itself, in C, needs for the
 // same records: its tail input with its json parser.
@@ -24,6 +24,7 @@ type options struct {
 	quick                               bool
 	only                                *regexp.Regexp
 	profile                             string
+	latency                             int
 }
 
 func main() {
@@ -34,6 +35,7 @@ func main() {
 	flag.StringVar(&o.tenant, "emulated-tenant", "bin/emulated-tenant", "the emulated tenant")
 	flag.BoolVar(&o.quick, "quick", false, "a quarter of everything, for a first look")
 	only := flag.String("run", "", "only the runs whose names match this `regexp`")
+	flag.IntVar(&o.latency, "latency", 0, "measure the latency of so `many` single records in place of all that")
 	flag.StringVar(&o.profile, "profile", "", "`file` to write to where the CPU time of each run goes, as perf sees it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -60,6 +62,9 @@ func bench(ctx context.Context, o options) error {
 	name, err := m.hostName(ctx)
 	if err != nil {
 		return err
+	}
+	if o.latency > 0 {
+		return latencies(ctx, o, dir, name)
 	}
 	t := newTable(name)
 	failed := 0

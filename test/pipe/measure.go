@@ -75,7 +75,7 @@ func (m *meter) measure(ctx context.Context, r run) (result, error) {
 	defer t.kill()
 	var h *host
 	if keys := pluginKeys(t.url, dir, r.keys); m.options.fluentBit != "" {
-		h, err = fluentBit(m.options.fluentBit, plugin, dir, pluginInput(keys))
+		h, err = fluentBit(m.options.fluentBit, plugin, dir, pluginInput(keys, r.disk), r.disk)
 	} else {
 		h, err = testHost(m.options.testHost, plugin, keys)
 	}
@@ -102,7 +102,7 @@ func (m *meter) measureTail(ctx context.Context, r run, dir string) (result, err
 	if err != nil {
 		return result{}, err
 	}
-	h, err := fluentBit(m.options.fluentBit, "", dir, tailInput(file, r.cache))
+	h, err := fluentBit(m.options.fluentBit, "", dir, tailInput(file, r.cache), false)
 	if err != nil {
 		return result{}, err
 	}

@@ -28,6 +28,7 @@ type run struct {
 	plain bool              // no gzip, on the wire or of the file
 	cache bool              // the tail input is told to leave the page cache alone
 	keys  map[string]string // of the plugin, besides those of every run
+	disk  bool              // chunks in files, and the output file in place of null; in Fluent Bit
 	idle  time.Duration     // how long the host is watched where nothing is offered
 }
 
@@ -51,8 +52,7 @@ const emptyRun = "nothing, 3 s"
 // is.
 const compared = "records of 1.4 kB"
 
-// runs lists what is measured. The batches are large where the host's one batch a second would take all day, but not where the memory that the
-// defaults need is looked at.
+// runs lists what is measured. Where CPU time is compared, the plugin hands over as fast as it can.
 func runs(o options) []run {
 	full, backlogBlobs := 4, 1000
 	if o.quick {
@@ -77,23 +77,24 @@ func runs(o options) []run {
 	}
 	for _, workers := range []string{"1", "2", "8"} {
 		spread := offer{types: all, blobs: volume / len(all), bytes: megabyte}
-		list = append(list, run{name: "workers " + workers, offer: spread, keys: with(large, "workers", workers)})
-	}
-	for _, size := range []int{1, 2, 4, 8, 16} {
-		const seconds = 5
-		name := fmt.Sprintf("batch_size %dM", size)
-		list = append(list, run{name: name, offer: sized(size*seconds*full, megabyte), keys: map[string]string{"batch_size": fmt.Sprintf("%dM", size)}})
+		list = append(list, run{name: "workers " + workers, offer: spread, keys: with(unlimited, "workers", workers)})
 	}
 	backlog := offer{types: one, blobs: backlogBlobs, records: 1000}
+	backlogName := fmt.Sprintf("a backlog of %d records", backlog.blobs*backlog.records)
+	list = append(list, run{name: backlogName, offer: backlog})
+	for _, rate := range []string{"52M", "104M", "off"} {
+		list = append(list, run{name: backlogName + ", hand_over_rate " + rate, offer: backlog, keys: map[string]string{"hand_over_rate": rate}})
+	}
 	list = append(list,
-		run{name: fmt.Sprintf("a backlog of %d records", backlog.blobs*backlog.records), offer: backlog},
-		run{name: compared + ", no gzip", offer: mixed, keys: large, plain: true},
-		run{name: compared, offer: mixed, keys: large},
-		run{name: compared, offer: mixed, keys: large, way: obvious},
-		run{name: compared + ", no gzip", offer: mixed, keys: large, way: obvious, plain: true},
+		run{name: compared + ", no gzip", offer: mixed, keys: unlimited, plain: true},
+		run{name: compared, offer: mixed, keys: unlimited},
+		run{name: compared, offer: mixed, keys: unlimited, way: obvious},
+		run{name: compared + ", no gzip", offer: mixed, keys: unlimited, way: obvious, plain: true},
 	)
 	if o.fluentBit != "" {
 		list = append(list,
+			run{name: backlogName + ", to a file, chunks on the disk", offer: backlog, disk: true},
+			run{name: backlogName + ", to a file, chunks on the disk, hand_over_rate 52M", offer: backlog, disk: true, keys: map[string]string{"hand_over_rate": "52M"}},
 			run{name: "a file", offer: mixed, way: inTail, plain: true},
 			run{name: "a file, file_cache_advise off", offer: mixed, way: inTail, plain: true, cache: true},
 			run{name: "a file.gz", offer: mixed, way: inTail})
@@ -107,16 +108,15 @@ func runs(o options) []run {
 		}
 		if !begun[r.way] { // the others are corrected by it
 			begun[r.way] = true
-			selected = append(selected, run{way: r.way, name: emptyRun, idle: 3 * time.Second, keys: large})
+			selected = append(selected, run{way: r.way, name: emptyRun, idle: 3 * time.Second, keys: unlimited})
 		}
 		selected = append(selected, r)
 	}
 	return selected
 }
 
-// large batches take less time by the clock. Still larger ones take more CPU time: jemalloc, Fluent Bit's allocator, gives a block of 8 MiB or more
-// back to the kernel when it is freed (http://jemalloc.net/jemalloc.3.html, opt.oversize_threshold), and the next one is made of fresh pages.
-var large = map[string]string{"batch_size": "7M"}
+// unlimited is as fast as it goes.
+var unlimited = map[string]string{"hand_over_rate": "off"}
 
 func with(keys map[string]string, key, value string) map[string]string {
 	keys = maps.Clone(keys)
