@@ -2,7 +2,6 @@ package handover
 
 import (
 	"context"
-	"math"
 	"time"
 	"unsafe"
 )
@@ -13,6 +12,9 @@ const (
 	linger = 20 * time.Millisecond
 	// pollInterval is how often the host's count is looked at while batches are in flight.
 	pollInterval = 50 * time.Millisecond
+	// heartbeat is how often HandOver is called at least. The proxy's timer does so each second, but of several inputs Fluent Bit stops
+	// the timer of the last one initialised, whichever is paused (src/flb_plugin_proxy.c:177).
+	heartbeat = 5 * time.Second
 	// holdInterval is the wait before the host is tried again that refuses batches or has no room for them.
 	holdInterval = time.Second
 	// sliceMost bounds one HandOver, as the thread that it is on has to see pauses and the end too.
@@ -50,7 +52,7 @@ type handing struct {
 
 // Drive has the host call HandOver whenever there is something to do, until ctx ends.
 func (q *Queue) Drive(ctx context.Context) {
-	timer := time.NewTimer(math.MaxInt64)
+	timer := time.NewTimer(heartbeat)
 	defer timer.Stop()
 	for {
 		select {
@@ -66,11 +68,11 @@ func (q *Queue) Drive(ctx context.Context) {
 		q.mu.Lock()
 		due := q.handing.due
 		q.mu.Unlock()
-		if due.IsZero() {
-			timer.Stop()
-		} else {
-			timer.Reset(time.Until(due))
+		next := heartbeat
+		if !due.IsZero() {
+			next = min(next, time.Until(due))
 		}
+		timer.Reset(next)
 	}
 }
 

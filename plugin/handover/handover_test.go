@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -396,4 +397,35 @@ func TestMetricsAreReadFromTheHostsText(t *testing.T) {
 	if m, ok := ParseMetrics("2026-12-01T03:32:30Z fluentbit_input_bytes_total{name=\"a\"} = 1\n"); ok {
 		t.Errorf("a count was read where there is none: %+v", m)
 	}
+}
+
+// The host is woken when something is put, when it is time to look again, and now and then in any case.
+func TestDriveWakesTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wakes []time.Duration
+		begun := time.Now()
+		q := New(Options{Memory: goMemory{}, BatchSize: 2, BufferSize: 100, Settle: testSettle})
+		h := &fakeHost{}
+		q.Wake = func() {
+			wakes = append(wakes, time.Since(begun))
+			q.HandOver(h, true)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			q.Drive(ctx)
+		}()
+		time.Sleep(heartbeat + time.Millisecond)
+		synctest.Wait()
+		expect(t, "with nothing to do", wakes, []time.Duration{heartbeat})
+		_, o := origins("a")
+		wakes, begun = nil, time.Now()
+		o[0].put(t, q, "1", true)
+		time.Sleep(linger + pollInterval + time.Millisecond)
+		synctest.Wait()
+		expect(t, "a batch that is not full, then for its receipt", wakes, []time.Duration{linger, linger + pollInterval})
+		cancel()
+		<-ended
+	})
 }

@@ -21,8 +21,10 @@ const (
 	reserve = 2 << 20
 	// leastInodes is how many files must be possible: a chunk is one, and others make files too.
 	leastInodes = 16
-	// sizeInterval is how long the size of the chunks is taken as known.
-	sizeInterval = 250 * time.Millisecond
+	// interval is how long the size of the chunks is taken as known, and what was probed as good.
+	interval = 250 * time.Millisecond
+	// probeAhead is how much is probed at once, where there is as much: to probe for each batch takes longer than to write it.
+	probeAhead = 16 << 20
 	// chunkSuffix ends the name of a chunk: <storage.path>/<input>/<pid>-<seconds>.<nanoseconds>.flb.
 	chunkSuffix = ".flb"
 )
@@ -42,6 +44,8 @@ type Volume struct {
 
 	probe   func(dir string, bytes int64) error // allocates so much for a moment; nil: the real thing
 	statfs  func(dir string) (syscall.Statfs_t, error)
+	probed  time.Time
+	good    int64 // bytes that were probed then and have not been granted since
 	sized   time.Time
 	sizes   map[string]int64 // of the chunks, by directory
 	granted int64            // since they were taken
@@ -57,6 +61,7 @@ func (v *Volume) Check(n int) error {
 		return err
 	}
 	v.granted += need
+	v.good -= need
 	return nil
 }
 
@@ -73,16 +78,25 @@ func (v *Volume) checkVolume(need int64) error {
 		return fmt.Errorf("storage.path %s cannot be looked at: %w", v.Path, err)
 	}
 	// The probe takes so much for a moment, in which Fluent Bit may write what is in flight.
-	if left := int64(stat.Bavail) * stat.Bsize; left < 2*need+reserve { //nolint:gosec,unconvert // no volume is as large; Bsize differs by platform
+	left := int64(stat.Bavail) * stat.Bsize //nolint:gosec,unconvert // no volume is as large; Bsize differs by platform
+	if left < 2*need+reserve {
 		return fmt.Errorf("the volume of storage.path %s has %s left, of which Fluent Bit's chunks need %s", v.Path, size(left), size(2*need+reserve))
 	}
 	if stat.Files > 0 && stat.Ffree < leastInodes {
 		return fmt.Errorf("the volume of storage.path %s has %d inodes left, fewer than %d", v.Path, stat.Ffree, leastInodes)
 	}
-	if err := probe(v.Path, need); err != nil {
-		return fmt.Errorf("storage.path %s does not take %s: %w", v.Path, size(need), err)
+	now := time.Now()
+	if v.good >= need && now.Sub(v.probed) < interval {
+		return nil
 	}
-	return nil
+	v.good = 0
+	for _, bytes := range [...]int64{min(max(need, probeAhead), (left-reserve)/2), need} {
+		if err = probe(v.Path, bytes); err == nil {
+			v.probed, v.good = now, bytes
+			return nil
+		}
+	}
+	return fmt.Errorf("storage.path %s does not take %s: %w", v.Path, size(need), err)
 }
 
 func statfsOf(dir string) (stat syscall.Statfs_t, err error) {
@@ -120,7 +134,7 @@ func (v *Volume) checkLimits(need int64) error {
 	if len(v.Limits) == 0 {
 		return nil
 	}
-	if now := time.Now(); v.sizes == nil || now.Sub(v.sized) >= sizeInterval {
+	if now := time.Now(); v.sizes == nil || now.Sub(v.sized) >= interval {
 		sizes, err := chunkSizes(v.Path)
 		if err != nil {
 			return fmt.Errorf("the chunks in storage.path %s cannot be counted: %w", v.Path, err)

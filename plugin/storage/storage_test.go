@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -115,5 +116,45 @@ func TestMapped(t *testing.T) {
 		if got := mapped(maps, name); got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
+	}
+}
+
+// Probing takes longer than writing: it is done ahead, for what will be granted within a moment.
+func TestProbesAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var probed []int64
+		v := &Volume{Path: "/chunks", statfs: roomy(1_000_000_000, 1000), probe: func(_ string, bytes int64) error {
+			probed = append(probed, bytes)
+			return nil
+		}}
+		for range 7 {
+			if err := v.Check(2_000_000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(probed) != 1 {
+			t.Errorf("probed %d for seven batches at once", probed)
+		}
+		if err := v.Check(2_000_000); err != nil || len(probed) != 2 {
+			t.Errorf("probed %d for what was not probed before: %v", probed, err)
+		}
+		time.Sleep(interval)
+		if err := v.Check(2_000_000); err != nil || len(probed) != 3 {
+			t.Errorf("probed %d after a while: %v", probed, err)
+		}
+	})
+}
+
+// Where not as much can be had ahead, as within a quota, what is needed now is enough.
+func TestProbeFallsBackToWhatIsNeeded(t *testing.T) {
+	var probed []int64
+	v := &Volume{Path: "/chunks", statfs: roomy(1_000_000_000, 1000), probe: func(_ string, bytes int64) error {
+		if probed = append(probed, bytes); bytes > 5_000_000 {
+			return syscall.EDQUOT
+		}
+		return nil
+	}}
+	if err := v.Check(2_000_000); err != nil || len(probed) != 2 {
+		t.Errorf("probed %d: %v", probed, err)
 	}
 }
