@@ -45,8 +45,11 @@ func configure(h host, log *slog.Logger, file func() (string, error)) (*config.C
 	if volume != nil {
 		b.room = volume
 	}
-	if in.Processors {
+	switch {
+	case in.Processors:
 		b.noReceipts = "the input has processors, and what they drop Fluent Bit does not count"
+	case in.Routes: // src/flb_input_log.c of v5.1.1 appends for each route
+		b.noReceipts = "the input has routes, and Fluent Bit counts what each of them takes"
 	}
 	b.ringEntries, _ = strconv.Atoi(in.Get("thread.ring_buffer.capacity")) // 0, as by default, where it is not a number either
 	return cfg, b, nil

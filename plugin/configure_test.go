@@ -97,6 +97,7 @@ func TestWhatIsBehindTheInput(t *testing.T) {
 		"memory":                 {"audit", "", input, "<nil>"},
 		"a key":                  {"audit", "/other", input, "*storage.Volume /other"},
 		"processors":             {"audit", "", input + processors, "<nil> the input has processors, and what they drop Fluent Bit does not count"},
+		"routes":                 {"audit", "", input + "      routes:\n        logs:\n          - name: all\n", "<nil> the input has routes, and Fluent Bit counts what each of them takes"},
 		"another file":           {"elsewhere.0", "", input, "*storage.Unknown elsewhere.0"},
 		"another file, with key": {"elsewhere.0", "/chunks", input, "*storage.Volume /chunks"},
 	} {

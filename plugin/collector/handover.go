@@ -12,7 +12,7 @@ import (
 )
 
 // errDropped ends the fetch of a blob of which Fluent Bit has dropped some meanwhile.
-var errDropped = errors.New("Fluent Bit has dropped some of its records")
+var errDropped = errors.New("some of its records were dropped by Fluent Bit")
 
 // Settled implements handover.Origin: it notes how many of a blob's records are through.
 func (f *flight) Settled(upto int64, end bool) {
@@ -111,7 +111,7 @@ func (c *Collector) tellOfHandOver() {
 	}
 	if queue.Dropped > told.dropped {
 		told.dropped = queue.Dropped
-		c.handingOver.report(fmt.Errorf("Fluent Bit has dropped %d records that it had copied, and their blobs are fetched again", queue.DroppedRecords),
+		c.handingOver.report(fmt.Errorf("%d records that Fluent Bit had copied were dropped by it; their blobs are fetched again", queue.DroppedRecords),
 			"look at its log for why: a full disk, or too many chunks")
 	}
 	full := queue.Hold.Kind == handover.HoldStorage

@@ -2,6 +2,7 @@ package handover
 
 import (
 	"context"
+	"slices"
 	"time"
 	"unsafe"
 )
@@ -291,17 +292,16 @@ func (q *Queue) Take() []byte {
 func (q *Queue) Release(data unsafe.Pointer) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	taken := q.handing.taken
-	for i, b := range taken {
-		if unsafe.Pointer(unsafe.SliceData(b.data)) != data {
-			continue
-		}
-		q.handing.taken = append(taken[:i], taken[i+1:]...)
-		q.handing.hold = Hold{}
-		q.handedOver(b, time.Now())
-		q.received = append(q.received, b)
+	hd := &q.handing
+	i := slices.IndexFunc(hd.taken, func(b *batch) bool { return unsafe.Pointer(unsafe.SliceData(b.data)) == data })
+	if i < 0 {
 		return
 	}
+	b := hd.taken[i]
+	hd.taken = slices.Delete(hd.taken, i, i+1)
+	hd.hold = Hold{}
+	q.handedOver(b, time.Now())
+	q.received = append(q.received, b)
 }
 
 // paused says whether the host wants nothing. q.mu is held.

@@ -110,7 +110,7 @@ func (w *way) index(o *hostfile.Section) {
 		w.say("set id_key "+w.ownKey("id"), "the output %s stores a record that comes again a second time", o.Label())
 	// A record without that key, a notice, is sent under the id of the one before it, unless its line is made anew
 	// (plugins/out_es/es.c:889, plugins/out_opensearch/opensearch.c:603).
-	case w.cfg.Notices && !isOn(o.Get("logstash_format")) && !(o.Plugin == "opensearch" && strings.Contains(o.Get("index"), "$")):
+	case w.cfg.Notices && !isOn(o.Get("logstash_format")) && (o.Plugin != "opensearch" || !strings.Contains(o.Get("index"), "$")):
 		w.say("set logstash_format on", "the output %s sends a notice, which has no id, under the id of the record before it, so that the server refuses it", o.Label())
 	}
 }
