@@ -432,9 +432,15 @@ func (in *inputPage) facts() []fact {
 			host.More = fmt.Sprintf("%s, %s in all", count(s.Host.Pauses, "pause"), span(s.Host.Paused))
 		}
 	}
+	if s.Queue.Dropped > 0 {
+		host.More = strings.TrimPrefix(host.More+", dropped "+count(s.Queue.DroppedRecords, "record")+", which it was handed again", ", ")
+	}
 	queue := fact{"Queue", size(int64(s.Queue.Bytes)) + " of " + size(int64(s.Queue.Limit)), ""}
 	if s.Queue.Waiting+s.Queue.Unsettled > 0 {
 		queue.More = fmt.Sprintf("%d waiting, %d unsettled", s.Queue.Waiting, s.Queue.Unsettled)
+	}
+	if hold := s.Queue.Hold; hold.Kind != "" {
+		queue.More = fmt.Sprintf("held for %s: %s", span(now.Sub(hold.Since)), hold.Why)
 	}
 	ledger := fact{"Ledger", size(s.Ledger.Size), ""}
 	if s.Ledger.Failures > 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"in_office365/plugin/collector"
+	"in_office365/plugin/handover"
 )
 
 // views are inputs with these statuses, as they are at the tests' time.
@@ -266,5 +267,19 @@ func BenchmarkPageOf500Tenants(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		render(b, []view{in.ask(*in.source.Load(), now)}, "")
+	}
+}
+
+// What holds the hand-over up, and what Fluent Bit has dropped, stands beside the queue.
+func TestPageSaysWhatHoldsTheHandOver(t *testing.T) {
+	t.Parallel()
+	s := allWell(1)
+	s.Queue.Hold = handover.Hold{Kind: handover.HoldStorage, Why: "the volume is full", Since: now.Add(-2 * time.Minute)}
+	s.Queue.Dropped, s.Queue.DroppedRecords = 3, 1234
+	page := render(t, views(s), "input=office365.0")
+	for _, part := range []string{"held for 2 min: the volume is full", "dropped 1,234 records, which it was handed again"} {
+		if !strings.Contains(page, part) {
+			t.Errorf("no %q on the page:\n%s", part, page)
+		}
 	}
 }
