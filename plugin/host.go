@@ -77,7 +77,9 @@ func (f *fluentBit) Metrics() (handover.Metrics, bool) {
 		return handover.Metrics{}, false
 	}
 	defer C.host_free_text(text)
-	return handover.ParseMetrics(C.GoString(text))
+	m, ok := handover.ParseMetrics(C.GoString(text))
+	m.BehindFilters = C.host_counts_before_filters() == 0
+	return m, ok
 }
 
 // AtRest implements handover.Host.

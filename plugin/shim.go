@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -72,9 +73,10 @@ type instance struct {
 	log  *hostLog
 
 	mu       sync.Mutex
-	source   source // nil once it has ended
-	appends  bool   // batches are appended
-	waker    *waker // nil: only the callback is called
+	holder   atomic.Int64 // the thread that holds mu; 0: none
+	source   source       // nil once it has ended
+	appends  bool         // batches are appended
+	waker    *waker       // nil: only the callback is called
 	started  bool
 	panicked bool
 }
@@ -208,11 +210,19 @@ func (s *shim) call(export string, handle uintptr, tid int, f func(*instance)) {
 	if inst == nil {
 		return
 	}
+	// With threaded off, Fluent Bit may pause or resume the input while it takes a batch (src/flb_input_chunk.c:2989, v5.1.1).
+	if inst.holder.Load() == int64(tid) {
+		defer inst.contain(export)
+		f(inst)
+		return
+	}
 	inst.mu.Lock()
 	defer inst.mu.Unlock()
 	if inst.source == nil {
 		return
 	}
+	inst.holder.Store(int64(tid))
+	defer inst.holder.Store(0)
 	defer inst.log.flush()
 	defer inst.contain(export)
 	f(inst)

@@ -61,6 +61,7 @@ type fakeSource struct {
 	empty   bool
 	lost    int64
 	wake    func()
+	within  func() // HandOver
 	log     *slog.Logger
 }
 
@@ -85,8 +86,13 @@ func (f *fakeSource) Take() []byte {
 	}
 	return []byte(f.name)
 }
-func (f *fakeSource) HandOver(_ handover.Host, woken bool) { f.call(fmt.Sprint("HandOver ", woken)) }
-func (f *fakeSource) Called(time.Duration)                 {}
+func (f *fakeSource) HandOver(_ handover.Host, woken bool) {
+	f.call(fmt.Sprint("HandOver ", woken))
+	if f.within != nil {
+		f.within()
+	}
+}
+func (f *fakeSource) Called(time.Duration) {}
 
 func (f *fakeSource) Release(data unsafe.Pointer) {
 	f.call("Release " + unsafe.String((*byte)(data), len(f.name)))
@@ -229,6 +235,26 @@ func readable(t *testing.T, fd int) bool {
 func fdBits(fd int) (bits [16]int64) {
 	bits[fd/64] |= 1 << (fd % 64)
 	return bits
+}
+
+// With threaded off, Fluent Bit may pause the input while it takes a batch, on the same thread.
+func TestAPauseMayComeWithinACallback(t *testing.T) {
+	f := &fakeSource{}
+	s := newTestShim(map[string]*fakeSource{"a": f})
+	f.within = func() { s.pause(1) }
+	s.init(&fakeHost{name: "a", appends: true}, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.collect(0, 1)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the callback hangs")
+	}
+	s.exit(1)
+	expectCalls(t, f, "Start", "HandOver false", "Pause", "Stop")
 }
 
 // A failed start leaves no descriptor with the host.

@@ -281,9 +281,6 @@ func (s *stream) add(fetcher *fetcher, index int64, event func(dst []byte) ([]by
 }
 
 func (s *stream) put(ctx context.Context, fetcher *fetcher, f *flight, end bool) error {
-	if f.dropped.Load() {
-		return errDropped
-	}
 	put, repeated, err := s.c.queue.Put(ctx, &fetcher.buffer, f, &f.queued, end)
 	fetcher.buffer.Reset()
 	s.counts.read.Add(put + repeated)
@@ -303,6 +300,9 @@ func (s *stream) tryAgain(f *flight, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.alert()
+	if f.dropped.Load() { // the ledger is another flight's
+		return
+	}
 	f.busy.Store(false)
 	s.failed++
 	if concernsAll(err) {
@@ -350,6 +350,9 @@ func (s *stream) end(f *flight, state ledger.State) ledger.Entry {
 	defer s.mu.Unlock()
 	f.entry.State = state
 	f.entry.URI = ""
+	if f.dropped.Load() { // the ledger is another flight's
+		return f.entry
+	}
 	s.ledger.Update(f.entry)
 	s.flights.CompareAndDelete(f.entry.ID, f)
 	return f.entry

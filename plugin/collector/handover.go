@@ -11,9 +11,6 @@ import (
 	"in_office365/plugin/ledger"
 )
 
-// errDropped ends the fetch of a blob of which Fluent Bit has dropped some meanwhile.
-var errDropped = errors.New("some of its records were dropped by Fluent Bit")
-
 // Settled implements handover.Origin: it notes how many of a blob's records are through.
 func (f *flight) Settled(upto int64, end bool) {
 	s := f.stream
@@ -35,12 +32,17 @@ func (f *flight) Settled(upto int64, end bool) {
 	s.dropIfSettled(f)
 }
 
+// Abandon implements handover.Origin.
+func (f *flight) Abandon() { f.dropped.Store(true) }
+
+// Abandoned implements handover.Origin.
+func (f *flight) Abandoned() bool { return f.dropped.Load() }
+
 // Dropped implements handover.Origin: the blob is fetched again, from behind what has settled.
 func (f *flight) Dropped() {
 	s := f.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.dropped.Store(true)
 	s.flights.CompareAndDelete(f.entry.ID, f)
 	s.alert()
 }
@@ -79,8 +81,17 @@ func (n *noticeOnItsWay) Settled(int64, bool) {
 	}
 }
 
-// Dropped implements handover.Origin: the notice is put again.
+// Abandon implements handover.Origin: the same notice can be put again.
+func (*noticeOnItsWay) Abandon() {}
+
+// Abandoned implements handover.Origin.
+func (*noticeOnItsWay) Abandoned() bool { return false }
+
+// Dropped implements handover.Origin: the notice is put again, unless this is the end. Then what it stands for is not settled.
 func (n *noticeOnItsWay) Dropped() {
+	if n.c.ctx.Err() != nil {
+		return
+	}
 	n.c.run("announcing again", func(ctx context.Context) { _ = n.c.queue.PutNotice(ctx, n.event, n) })
 }
 
@@ -89,10 +100,13 @@ func (*noticeOnItsWay) HandedOver(int, int64, []uint32, time.Time) {}
 
 // handOverTold is what has been told of the hand-over; of the goroutine that keeps the ledger.
 type handOverTold struct {
-	receipts handover.Receipts
-	full     bool
-	dropped  int64
+	receipts  handover.Receipts
+	announced time.Time // when it was that there is no room
+	dropped   int64
 }
+
+// storageNoticeInterval is the shortest time between two notices of a lack of room: with a slow output it comes and goes.
+const storageNoticeInterval = 15 * time.Minute
 
 // tellOfHandOver logs and announces what is new about the hand-over.
 func (c *Collector) tellOfHandOver() {
@@ -125,14 +139,12 @@ func (c *Collector) tellOfHandOver() {
 	case queue.Hold.Kind == "":
 		c.handingOver.over()
 	}
-	if full && !told.full {
+	if full && time.Since(told.announced) >= storageNoticeInterval {
+		told.announced = time.Now()
 		c.run("announcing", func(ctx context.Context) {
 			c.announceOfAll(ctx, &normalize.Notice{Kind: noticeStorageFull, Reason: queue.Hold.Why})
 		})
-	} else if told.full && !full {
-		c.log.Info("there is room for Fluent Bit's chunks again")
 	}
-	told.full = full
 }
 
 // storageRemedy is what to do about a volume without room.

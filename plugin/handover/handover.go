@@ -163,15 +163,14 @@ func (q *Queue) next(now time.Time, open bool) *batch {
 	case hd.paced.After(now):
 		q.schedule(hd.paced)
 		return nil
-	case q.Room != nil:
-		if err := q.Room.Check(q.bytesInFlight + size); err != nil {
-			if q.bytesInFlight == 0 { // else there may be, when what is in flight has found its room
-				q.holdBack(HoldStorage, err.Error(), now)
-			}
-			return nil
-		}
 	}
-	if q.full(size) && q.Room == nil {
+	if err := q.checkRoom(len(b.memory)); err != nil {
+		if q.bytesInFlight == 0 { // else there may be, when what is in flight has found its room
+			q.holdBack(HoldStorage, err.Error(), now)
+		}
+		return nil
+	}
+	if q.full(size) && !q.onDisk() {
 		q.holdBack(HoldMemory, "Fluent Bit holds in memory what no output has taken", now)
 		return nil
 	}
@@ -182,6 +181,19 @@ func (q *Queue) next(now time.Time, open bool) *batch {
 	}
 	return b
 }
+
+// checkRoom gives up q.mu meanwhile. The batch that it is for may become a full one.
+func (q *Queue) checkRoom(bytes int) error {
+	if q.Room == nil {
+		return nil
+	}
+	need := q.bytesInFlight + bytes
+	q.mu.Unlock()
+	defer q.mu.Lock()
+	return q.Room.Check(need)
+}
+
+func (q *Queue) onDisk() bool { return q.Room != nil && q.Room.OnDisk() }
 
 // full says whether Fluent Bit would hold more in memory than it should. It never is while it has nothing at all.
 func (q *Queue) full(size int) bool {
@@ -204,9 +216,11 @@ func (q *Queue) holdBack(kind HoldKind, why string, now time.Time) {
 func (q *Queue) append(h Host, b *batch, burst time.Duration) bool {
 	hd := &q.handing
 	hd.now = b
-	q.mu.Unlock()
-	ok := h.Append(b.data)
-	q.mu.Lock()
+	ok := func() bool {
+		q.mu.Unlock()
+		defer q.mu.Lock()
+		return h.Append(b.data)
+	}()
 	hd.now = nil
 	now := time.Now()
 	if !ok {
@@ -218,15 +232,14 @@ func (q *Queue) append(h Host, b *batch, burst time.Duration) bool {
 	hd.hold = Hold{}
 	q.pace(len(b.data), burst, now)
 	q.handedOver(b, now)
-	switch q.receipts {
-	case ReceiptsByCount:
-		q.inFlight = append(q.inFlight, b)
-		q.bytesInFlight += b.bytes
-		q.eventsInFlight += int64(b.events)
-		q.lastMove = now
-	default:
+	if q.receipts == ReceiptsByReturn {
 		q.received = append(q.received, b)
+		return true
 	}
+	q.inFlight = append(q.inFlight, b)
+	q.bytesInFlight += b.bytes
+	q.eventsInFlight += int64(b.events)
+	q.stir(now)
 	return true
 }
 
@@ -317,7 +330,7 @@ func (q *Queue) Pause() {
 	}
 }
 
-// Resume ends a Pause. The wait for settling begins anew: while paused, the host emptied no ring buffer.
+// Resume ends a Pause. Without receipts the wait for settling begins anew: while paused, the host emptied no ring buffer.
 func (q *Queue) Resume() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -326,8 +339,10 @@ func (q *Queue) Resume() {
 		q.handing.host.Paused += now.Sub(q.handing.host.PausedSince)
 		q.handing.host.PausedSince = time.Time{}
 	}
-	for _, b := range q.received {
-		b.at = now
+	if q.receipts == ReceiptsByTime {
+		for _, b := range q.received {
+			b.at = now
+		}
 	}
 	q.stir(now)
 	q.schedule(now)

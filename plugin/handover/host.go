@@ -15,8 +15,10 @@ type Host interface {
 // Metrics are some of those that Fluent Bit keeps of an input.
 type Metrics struct {
 	// Records have left the ring buffer: fluentbit_input_records_total. They are counted before filters see them and before they are
-	// written to a chunk (Fluent Bit v5.1.1 src/flb_input_chunk.c:3309).
+	// written to a chunk (Fluent Bit v5.1.1 src/flb_input_chunk.c:3309), unless BehindFilters.
 	Records int64
+	// BehindFilters says that what filters take out is not counted, as before v3.2.0: then the count is no receipt.
+	BehindFilters bool
 	// Memory is how many bytes of the input's chunks are in memory: fluentbit_input_storage_memory_bytes.
 	Memory int64
 	// Renewed changes when Memory is taken anew, every five seconds (src/flb_storage.c:372). Empty: it never is.

@@ -11,6 +11,7 @@ package handover
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -25,7 +26,11 @@ type Memory interface {
 type Origin interface {
 	// Settled says that the first upto records of it are through, and whether those are all. What comes after Dropped says nothing.
 	Settled(upto int64, end bool)
-	// Dropped says that something of it is lost on the way: what has not settled has to be put again.
+	// Abandon says that something of it is lost on the way. From then on nothing more of it can be put. It is called with the queue locked:
+	// it may only note that, for Abandoned to tell. What can be put again by the same origin needs not note anything.
+	Abandon()
+	Abandoned() bool
+	// Dropped comes some time after Abandon: what has not settled has to be put again.
 	Dropped()
 	// HandedOver counts records that the host copied then. times are when their events were, in seconds; 0 is not known.
 	HandedOver(records int, bytes int64, times []uint32, at time.Time)
@@ -41,6 +46,7 @@ type Options struct {
 	Dedup      time.Duration // an Id that was put within this time is a repeat; 0: none is
 	Room       Room          // nil: not looked at
 	NoReceipts string        // why the host's count tells nothing; empty: it may
+	NoMetrics  bool          // the host's metrics must not be looked at
 	// RingEntries is how many batches fit into the ring buffer. Half of them are made use of: a full one loses batches.
 	RingEntries int
 	// Wake has the host call HandOver soon, on whatever goroutine it is called. nil: the host calls when it does.
@@ -49,9 +55,14 @@ type Options struct {
 
 // Room is where Fluent Bit keeps its chunks.
 type Room interface {
-	// Check says why there is no room for n more bytes; nil: there is.
+	// Check says why there is no room for n more bytes; nil: there is. It may take as long as the disk.
 	Check(n int) error
+	// OnDisk says whether chunks are on a disk, and not in memory alone.
+	OnDisk() bool
 }
+
+// ErrAbandoned is that of Put for an origin of which something was lost.
+var ErrAbandoned = errors.New("some of its records were dropped by Fluent Bit")
 
 // mark says what is true once everything put before it has settled: that the first upto records of the origin are through, and
 // whether those are all.
@@ -130,6 +141,9 @@ func (q *Queue) Put(ctx context.Context, b *Buffer, o Origin, done *int64, end b
 	defer q.endTurn()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if o.Abandoned() {
+		return 0, 0, ErrAbandoned
+	}
 	start, now := 0, time.Now()
 	for _, r := range b.records {
 		event := b.data[start:r.end]
@@ -142,8 +156,11 @@ func (q *Queue) Put(ctx context.Context, b *Buffer, o Origin, done *int64, end b
 			if err != nil {
 				return put, repeated, err
 			}
-			if into != open {
-				now = time.Now() // it may have waited long for another one
+			if into != open { // it may have waited long for another one
+				now = time.Now()
+				if o.Abandoned() {
+					return put, repeated, ErrAbandoned
+				}
 			}
 			into.add(event, o, r.Time)
 			q.repeats.add(r.ID, now)

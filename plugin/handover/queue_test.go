@@ -27,6 +27,7 @@ type origin struct {
 	told  *[]string
 	done  int64
 	count int // of records handed over
+	dead  bool
 }
 
 func (o *origin) tell(what any) { *o.told = append(*o.told, fmt.Sprint(o.name, " ", what)) }
@@ -38,6 +39,8 @@ func (o *origin) Settled(upto int64, end bool) {
 		o.tell(upto)
 	}
 }
+func (o *origin) Abandon()                                           { o.dead = true }
+func (o *origin) Abandoned() bool                                    { return o.dead }
 func (o *origin) Dropped()                                           { o.tell("dropped") }
 func (o *origin) HandedOver(n int, _ int64, _ []uint32, _ time.Time) { o.count += n }
 
@@ -57,7 +60,7 @@ func (o *origin) put(t *testing.T, q *Queue, letters string, end bool) {
 	for i, letter := range []byte(letters) {
 		b.Add(append(b.Bytes(), letter), Record{Index: o.done + int64(i), ID: q.ID([]byte{letter})})
 	}
-	if _, _, err := q.Put(t.Context(), &b, o, &o.done, end); err != nil && t.Context().Err() == nil {
+	if _, _, err := q.Put(t.Context(), &b, o, &o.done, end); err != nil && err != ErrAbandoned && t.Context().Err() == nil {
 		t.Error(err)
 	}
 }

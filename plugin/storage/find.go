@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"cmp"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +26,9 @@ func Of(p *hostfile.Pipeline, in *hostfile.Input) *Volume {
 		if takes, known := output.Takes(in.Tag()); !ok || known && !takes {
 			continue
 		}
-		l := Limit{Output: output.Label(), Size: limit, Except: map[string]bool{}}
+		// Copies of chunks that an output has rejected count for none (src/flb_storage.c, storage.keep.rejected).
+		rejected := cmp.Or(p.Service.Get("storage.rejected.path"), "rejected")
+		l := Limit{Output: output.Label(), Size: limit, Except: map[string]bool{filepath.Base(rejected): true}}
 		for _, other := range p.Inputs {
 			if takes, known := output.Takes(other.Tag()); known && !takes {
 				l.Except[other.Name] = true
@@ -66,6 +70,9 @@ type Unknown struct {
 	volume *Volume
 	next   time.Time
 }
+
+// OnDisk says that chunks are known to be kept on a volume.
+func (u *Unknown) OnDisk() bool { return u.volume != nil }
 
 // Check says why there is no room for n more bytes; nil: there is, as far as is known.
 func (u *Unknown) Check(n int) error {

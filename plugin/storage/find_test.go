@@ -21,7 +21,7 @@ func TestVolumeOfAConfiguration(t *testing.T) {
 			service + input + "      storage.type: filesystem\n    - name: cpu\n    - name: mem\n      tag: audit\n" +
 				"  outputs:\n    - name: http\n      match: aud*\n      storage.total_limit_size: 10M\n    - name: file\n      match: cpu*\n      storage.total_limit_size: 5M\n" +
 				"    - name: es\n      alias: search\n      match: '*'\n      storage.total_limit_size: 1.5G\n    - name: stdout\n      match: '*'\n",
-			"/chunks [{http.0 10000000 map[cpu.1:true]} {search 1500000000 map[]}]",
+			"/chunks [{http.0 10000000 map[cpu.1:true rejected:true]} {search 1500000000 map[rejected:true]}]",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

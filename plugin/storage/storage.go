@@ -3,6 +3,7 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,6 +66,9 @@ func (v *Volume) Check(n int) error {
 	return nil
 }
 
+// OnDisk says that chunks are kept there.
+func (v *Volume) OnDisk() bool { return true }
+
 func (v *Volume) checkVolume(need int64) error {
 	statfs, probe := v.statfs, v.probe
 	if statfs == nil {
@@ -78,7 +82,7 @@ func (v *Volume) checkVolume(need int64) error {
 		return fmt.Errorf("storage.path %s cannot be looked at: %w", v.Path, err)
 	}
 	// The probe takes so much for a moment, in which Fluent Bit may write what is in flight.
-	left := int64(stat.Bavail) * stat.Bsize
+	left := int64(stat.Bavail) * cmp.Or(stat.Frsize, stat.Bsize)
 	if left < 2*need+reserve {
 		return fmt.Errorf("the volume of storage.path %s has %s left, of which Fluent Bit's chunks need %s", v.Path, size(left), size(2*need+reserve))
 	}
@@ -148,7 +152,8 @@ func (v *Volume) checkLimits(need int64) error {
 				used += bytes
 			}
 		}
-		if used+need > limit.Size {
+		// Without any chunk there is nothing to wait for, however small the limit is.
+		if used > 0 && used+need > limit.Size {
 			return fmt.Errorf("storage.total_limit_size %s of the output %s is used but for %s, and the next chunk needs %s",
 				size(limit.Size), limit.Output, size(max(limit.Size-used, 0)), size(need))
 		}

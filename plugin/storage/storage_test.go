@@ -13,7 +13,7 @@ import (
 // roomy is a volume with so much left.
 func roomy(left int64, inodes uint64) func(string) (syscall.Statfs_t, error) {
 	return func(string) (syscall.Statfs_t, error) {
-		return syscall.Statfs_t{Bsize: 1000, Bavail: uint64(left / 1000), Files: 1000, Ffree: inodes}, nil
+		return syscall.Statfs_t{Bsize: 1 << 20, Frsize: 1000, Bavail: uint64(left / 1000), Files: 1000, Ffree: inodes}, nil
 	}
 }
 
