@@ -135,6 +135,7 @@ func (v *Volume) checkLimits(need int64) error {
 			}
 		}
 		if used+need > limit.Size {
+			v.sizes = nil // of this need, what is in flight is in no size and not granted: once it is written, only the next count has it
 			return fmt.Errorf("storage.total_limit_size %s of the output %s is used but for %s, and the next chunk needs %s",
 				size(limit.Size), limit.Output, size(max(limit.Size-used, 0)), size(need))
 		}
