@@ -90,8 +90,21 @@ func (*noticeOnItsWay) HandedOver(int, int64, []uint32, time.Time) {}
 // handOverTold is what has been told of the hand-over; of the goroutine that keeps the ledger.
 type handOverTold struct {
 	receipts handover.Receipts
-	full     bool
+	full     bool      // there was no room
+	fullLast time.Time // when there was none last
 	dropped  int64
+}
+
+// noteFull takes note of whether there is room, and says whether a want of it begins or is over. It is one as long as there was none within
+// troubleQuiet: with an output that is too slow, each chunk that it takes makes room for the next.
+func (t *handOverTold) noteFull(full bool, now time.Time) (begins, over bool) {
+	was := t.full
+	if full {
+		t.full, t.fullLast = true, now
+	} else if now.Sub(t.fullLast) >= troubleQuiet {
+		t.full = false
+	}
+	return t.full && !was, was && !t.full
 }
 
 // tellOfHandOver logs and announces what is new about the hand-over.
@@ -125,14 +138,15 @@ func (c *Collector) tellOfHandOver() {
 	case queue.Hold.Kind == "":
 		c.handingOver.over()
 	}
-	if full && !told.full {
+	begins, over := told.noteFull(full, time.Now())
+	if begins {
 		c.run("announcing", func(ctx context.Context) {
 			c.announceOfAll(ctx, &normalize.Notice{Kind: noticeStorageFull, Reason: queue.Hold.Why})
 		})
-	} else if told.full && !full {
+	}
+	if over {
 		c.log.Info("there is room for Fluent Bit's chunks again")
 	}
-	told.full = full
 }
 
 // storageRemedy is what to do about a volume without room.

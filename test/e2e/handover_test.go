@@ -339,9 +339,6 @@ func (o *handOver) inFluentBit(row fluentBitRow) {
 			return x.notices["storage_full"] > 0
 		})
 	}
-	if n := x.notices["storage_full"]; n > 0 && !row.noRoom {
-		x.Errorf("%d notices storage_full, and there was room", n)
-	}
 	if (x.meanwhile == noRoom) != row.noRoom {
 		x.Errorf("meanwhile /readyz said %q", x.meanwhile)
 	}
@@ -351,6 +348,9 @@ func (o *handOver) inFluentBit(row fluentBitRow) {
 	x.running.terminate()
 	x.take()
 	x.account(row.again)
+	if got, want := x.notices["storage_full"], count(row.noRoom && !row.noNotice); got != want {
+		x.Errorf("%d notices storage_full, want %d", got, want)
+	}
 }
 
 func inMemoryOf(options string) func(x *handOverInFluentBit) {
