@@ -3,6 +3,8 @@
 # make test    every test; those in a real Fluent Bit where one is found (FLUENT_BIT_BINARY or PATH), those with a Prometheus likewise (PATH)
 # make faults  22 faults that lose or repeat data in collectors, one at a time, and a table of what became of the records
 # make crash   kill -9 at random moments over one backlog, N=100 times, and once more with a tenant that fails; in a real Fluent Bit where one is found
+# make handover   what is handed over while an output is down and a volume full, broken or out of limits, N=100000 records in each of a dozen ways;
+#              in a real Fluent Bit where one is found, and as root, who may mount volumes
 # make throttled   ten minutes against a tenant that allows less than rate_limit, and how much of that was used
 # make backlog   200,000 small blobs at once: how long they take, and what memory and ledger
 # make tenants   500 tenants in one instance, one of them broken: what arrives, and what it takes; TENANTS=500, FOR=2m
@@ -27,7 +29,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test faults crash throttled backlog tenants soak bench bench-pipe lint generate clean
+.PHONY: build demo test faults crash handover throttled backlog tenants soak bench bench-pipe lint generate clean
 
 build: bin/in_office365.so bin/office365-check
 
@@ -74,10 +76,16 @@ endif
 faults:
 	@cd test/e2e && CGO_ENABLED=1 $(GO) test -run '^TestUndisturbed$$/^faults$$'
 
-N ?= 100
+crash: N ?= 100
 crash:
 	@$(if $(FLUENT_BIT),,echo '*** No Fluent Bit found: in the minimal host, where there is no storage behind the hand-over.')
 	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 2h -run '^TestCrash$$/^$(if $(FLUENT_BIT),Fluent_Bit,minimal_host)' -kills $(N) $(ARGS)
+
+# Rows wait more than they work, so more of them go side by side than there are processors.
+handover: N ?= 100000
+handover:
+	@$(if $(FLUENT_BIT),,echo '*** No Fluent Bit found: only what the minimal host can do is shown, where nothing is ever full. Set FLUENT_BIT_BINARY to its path.')
+	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -parallel 6 -timeout 1h -run '^TestHandOver$$' -handover-records $(N) $(ARGS)
 
 throttled:
 	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestUndisturbed$$/^throttled_tenant$$' -throttled 10m

@@ -44,6 +44,7 @@ func configure(h host, log *slog.Logger, file func() (string, error)) (*config.C
 	}
 	if volume != nil {
 		b.room = volume
+		cfg.BatchSize = volume.BatchSize(cfg.BatchSize)
 	}
 	switch {
 	case in.Processors:

@@ -100,13 +100,23 @@ func (*noticeOnItsWay) HandedOver(int, int64, []uint32, time.Time) {}
 
 // handOverTold is what has been told of the hand-over; of the goroutine that keeps the ledger.
 type handOverTold struct {
-	receipts  handover.Receipts
-	announced time.Time // when it was that there is no room
-	dropped   int64
+	receipts handover.Receipts
+	full     bool      // there was no room
+	fullLast time.Time // when there was none last
+	dropped  int64
 }
 
-// storageNoticeInterval is the shortest time between two notices of a lack of room: with a slow output it comes and goes.
-const storageNoticeInterval = 15 * time.Minute
+// noteFull takes note of whether there is room, and says whether a want of it begins or is over. It is one as long as there was none within
+// troubleQuiet: with an output that is too slow, each chunk that it takes makes room for the next.
+func (t *handOverTold) noteFull(full bool, now time.Time) (begins, over bool) {
+	was := t.full
+	if full {
+		t.full, t.fullLast = true, now
+	} else if now.Sub(t.fullLast) >= troubleQuiet {
+		t.full = false
+	}
+	return t.full && !was, was && !t.full
+}
 
 // tellOfHandOver logs and announces what is new about the hand-over.
 func (c *Collector) tellOfHandOver() {
@@ -139,11 +149,14 @@ func (c *Collector) tellOfHandOver() {
 	case queue.Hold.Kind == "":
 		c.handingOver.over()
 	}
-	if full && time.Since(told.announced) >= storageNoticeInterval {
-		told.announced = time.Now()
+	begins, over := told.noteFull(full, time.Now())
+	if begins {
 		c.run("announcing", func(ctx context.Context) {
 			c.announceOfAll(ctx, &normalize.Notice{Kind: noticeStorageFull, Reason: queue.Hold.Why})
 		})
+	}
+	if over {
+		c.log.Info("there is room for Fluent Bit's chunks again")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 	"unsafe"
 
 	"in_office365/o365"
@@ -61,5 +62,36 @@ func TestCountingAllocatesNothingPerRecord(t *testing.T) {
 	}
 	if few, many := allocations(10), allocations(1000); few != many {
 		t.Errorf("%v allocations for 10 records, %v for 1,000", few, many)
+	}
+}
+
+// An output that is too slow lets the storage be full again and again: that is told once.
+func TestStorageThatIsFullNowAndThenIsToldOnce(t *testing.T) {
+	const begins, over = "begins", "is over"
+	told, start := &handOverTold{}, time.Now()
+	for _, at := range []struct {
+		after time.Duration
+		full  bool
+		want  string
+	}{
+		{0, false, ""},
+		{time.Second, true, begins},
+		{2 * time.Second, true, ""},
+		{3 * time.Second, false, ""},
+		{4 * time.Second, true, ""},
+		{5 * time.Second, false, ""},
+		{3*time.Second + troubleQuiet, false, ""},
+		{4*time.Second + troubleQuiet, false, over},
+		{5*time.Second + troubleQuiet, false, ""},
+		{6*time.Second + troubleQuiet, true, begins},
+	} {
+		got := ""
+		switch b, o := told.noteFull(at.full, start.Add(at.after)); {
+		case b:
+			got = begins
+		case o:
+			got = over
+		}
+		expect(t, "after "+at.after.String(), got, at.want)
 	}
 }

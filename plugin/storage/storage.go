@@ -20,6 +20,8 @@ const (
 	slack = 320 << 10
 	// reserve is left on the volume for the others that write there, the db among them.
 	reserve = 2 << 20
+	// batchesInLimit is how many batches a limit has room for at least.
+	batchesInLimit = 4
 	// leastInodes is how many files must be possible: a chunk is one, and others make files too.
 	leastInodes = 16
 	// interval is how long the size of the chunks is taken as known, and what was probed as good.
@@ -64,6 +66,17 @@ func (v *Volume) Check(n int) error {
 	v.granted += need
 	v.good -= need
 	return nil
+}
+
+// BatchSize is the size of batches that fit several times into each limit, at most the one wanted. A batch that never fits would be handed
+// over never.
+func (v *Volume) BatchSize(wanted int) int {
+	for _, limit := range v.Limits {
+		if most := limit.Size / batchesInLimit; int64(wanted) > most {
+			wanted = int(most)
+		}
+	}
+	return wanted
 }
 
 // OnDisk says that chunks are kept there.
@@ -152,8 +165,8 @@ func (v *Volume) checkLimits(need int64) error {
 				used += bytes
 			}
 		}
-		// Without any chunk there is nothing to wait for, however small the limit is.
-		if used > 0 && used+need > limit.Size {
+		if used+need > limit.Size {
+			v.sizes = nil // of this need, what is in flight is in no size and not granted: once it is written, only the next count has it
 			return fmt.Errorf("storage.total_limit_size %s of the output %s is used but for %s, and the next chunk needs %s",
 				size(limit.Size), limit.Output, size(max(limit.Size-used, 0)), size(need))
 		}

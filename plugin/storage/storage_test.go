@@ -93,6 +93,25 @@ func TestLimitCountsWhatWasGranted(t *testing.T) {
 	}
 }
 
+// What was in flight when a batch was refused has been written when it is asked for again, with nothing in flight: it is used.
+func TestLimitCountsWhatWasInFlight(t *testing.T) {
+	dir := t.TempDir()
+	v := &Volume{Path: dir, Limits: []Limit{{Output: "http.0", Size: 6_000_000}}, statfs: roomy(100_000_000, 1000), probe: func(string, int64) error { return nil }}
+	if v.Check(4_000_000+2_000_000) == nil {
+		t.Fatal("granted beyond the limit")
+	}
+	path := filepath.Join(dir, "office365.0", "1-1.1.flb")
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, make([]byte, 4_000_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if v.Check(2_000_000) == nil {
+		t.Error("granted again what has been written meanwhile")
+	}
+}
+
 // The real probe, on a real file system: it leaves nothing behind, and fails where there is no room.
 func TestAllocate(t *testing.T) {
 	dir := t.TempDir()
@@ -156,5 +175,14 @@ func TestProbeFallsBackToWhatIsNeeded(t *testing.T) {
 	}}
 	if err := v.Check(2_000_000); err != nil || len(probed) != 2 {
 		t.Errorf("probed %d: %v", probed, err)
+	}
+}
+
+func TestBatchesFitIntoTheLimits(t *testing.T) {
+	v := &Volume{Limits: []Limit{{Size: 100_000_000}, {Size: 6_000_000}}}
+	for wanted, want := range map[int]int{2_100_000: 1_500_000, 1_000_000: 1_000_000} {
+		if got := v.BatchSize(wanted); got != want {
+			t.Errorf("%d wanted: got %d, want %d", wanted, got, want)
+		}
 	}
 }

@@ -34,7 +34,8 @@ var arcKeys string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	patience = 3*time.Minute + *throttledFor + *stall + *tenantsFor + time.Duration(*backlogBlobs)*10*time.Millisecond
+	patience = 3*time.Minute + *throttledFor + *stall + *tenantsFor + time.Duration(*backlogBlobs)*10*time.Millisecond +
+		time.Duration(*handOverRecords)*2*time.Millisecond
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "office365-e2e")
 		if err != nil {

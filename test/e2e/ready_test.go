@@ -83,16 +83,7 @@ func TestReadiness(t *testing.T) {
 					return false
 				}
 				status, text = ask(t, "http://"+address+"/readyz")
-				var answer struct {
-					Ready  bool
-					Inputs []struct {
-						Reasons []struct {
-							Kind        string
-							ContentType string `json:"content_type"`
-							Reason      string
-						}
-					}
-				}
+				var answer readiness
 				if json.Unmarshal([]byte(text), &answer) != nil || len(answer.Inputs) != 1 || status != tc.status || answer.Ready != (tc.kind == "") {
 					return false
 				}
@@ -107,6 +98,18 @@ func TestReadiness(t *testing.T) {
 			})
 			t.Logf("HTTP %d %s", status, text)
 		})
+	}
+}
+
+// readiness is what /readyz answers.
+type readiness struct {
+	Ready  bool
+	Inputs []struct {
+		Reasons []struct {
+			Kind        string
+			ContentType string `json:"content_type"`
+			Reason      string
+		}
 	}
 }
 

@@ -186,30 +186,37 @@ func (x *trial) wholeLog() string {
 // update reads what has arrived since it was last called.
 func (x *trial) update() {
 	x.Helper()
-	f, err := os.Open(x.out)
+	x.read = readEvents(x.T, x.out, x.read, x.take)
+}
+
+// readEvents reads the events of a file from an offset on, as far as they are whole, and returns the offset behind them.
+func readEvents(t *testing.T, path string, from int64, each func(events.Event)) (upto int64) {
+	t.Helper()
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return
+		return from
 	}
 	if err != nil {
-		x.Fatal(err)
+		t.Fatal(err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.NewSectionReader(f, x.read, 1<<62))
+	b, err := io.ReadAll(io.NewSectionReader(f, from, 1<<62))
 	if err != nil {
-		x.Fatal(err)
+		t.Fatal(err)
 	}
 	for len(b) > 0 {
 		e, rest, err := events.NextAdded(b)
 		if errors.Is(err, events.ErrShort) { // being written, or a process was killed in the middle of it
-			return
+			break
 		}
 		if err != nil {
-			x.Fatal(err)
+			t.Fatal(err)
 		}
-		x.read += int64(len(b) - len(rest))
+		from += int64(len(b) - len(rest))
 		b = rest
-		x.take(e)
+		each(e)
 	}
+	return from
 }
 
 func (x *trial) take(e events.Event) {
