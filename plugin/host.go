@@ -41,7 +41,7 @@ func (f *fluentBit) Appends() bool {
 		return false
 	}
 	f.engine = handover.FindEngine()
-	f.synchronous = f.engine.IsThisThread()
+	f.synchronous = handover.OnEngine()
 	return true
 }
 

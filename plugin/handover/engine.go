@@ -24,16 +24,19 @@ var waiting = map[string][]string{
 // Engine is the thread on which Fluent Bit takes batches off the ring buffer, runs filters on them and writes them to chunks.
 type Engine struct{ tid int } // 0: it was not found
 
-// FindEngine looks for it among the threads of this process.
+// FindEngine looks for it among the threads of this process, which is on the input's thread. A thread has the name of the one that made
+// it until it gives itself another, so there may be several.
 func FindEngine() *Engine {
+	if OnEngine() {
+		return &Engine{syscall.Gettid()}
+	}
 	names, err := filepath.Glob("/proc/self/task/*/comm")
 	if err != nil {
 		return &Engine{}
 	}
 	engine := &Engine{}
 	for _, path := range names {
-		name, err := os.ReadFile(path)
-		if err != nil || strings.TrimSpace(string(name)) != engineThread {
+		if !isEngine(path) {
 			continue
 		}
 		tid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
@@ -45,8 +48,14 @@ func FindEngine() *Engine {
 	return engine
 }
 
-// IsThisThread says whether the engine runs on the calling thread: then the input has none of its own (threaded off).
-func (e *Engine) IsThisThread() bool { return e.tid == syscall.Gettid() }
+// OnEngine says whether the engine runs on the calling thread, which is the input's: it has none of its own then (threaded off). One of
+// its own is called flb-in-... before it comes to Init (v5.1.1 src/flb_input_thread.c:366).
+func OnEngine() bool { return isEngine("/proc/thread-self/comm") }
+
+func isEngine(path string) bool {
+	name, err := os.ReadFile(path)
+	return err == nil && strings.TrimSpace(string(name)) == engineThread
+}
 
 // AtRest says whether the engine waits for something to do, by the system call in which it sleeps (proc_pid_syscall(5)). A filter that
 // waits for something does not do it in these calls; and a thread that is stopped, as by a debugger, does not sleep. known is false where
