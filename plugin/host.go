@@ -45,6 +45,10 @@ func (f *fluentBit) Appends() bool {
 	return true
 }
 
+// LoseEngine has AtRest say that the engine cannot be seen: a thread that it has
+// made has its name, as those of Go have that were made in a call on it.
+func (f *fluentBit) LoseEngine() { f.engine = &handover.Engine{} }
+
 // WakeOn has the host call the plugin whenever the descriptor can be read, if it
 // can. Only during Init.
 func (f *fluentBit) WakeOn(fd int) bool {

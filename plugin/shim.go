@@ -28,6 +28,8 @@ type host interface {
 
 	// Appends says whether batches can be appended: else the callback returns them. Only during Init.
 	Appends() bool
+	// LoseEngine has AtRest say that the engine cannot be seen.
+	LoseEngine()
 	// WakeOn has the host call woken whenever the descriptor can be read, if it can, until StopWaking. Only during Init.
 	WakeOn(fd int) bool
 	StopWaking()
@@ -61,6 +63,7 @@ type shim struct {
 	pid  int                                                         // of the process that loaded the library
 
 	mu        sync.Mutex
+	heirs     bool    // Go's threads may have the name of the engine's: an instance was called on that
 	last      uintptr // handle given last; 0 is no handle
 	instances map[uintptr]*instance
 }
@@ -114,7 +117,7 @@ func (s *shim) init(h host, tid int) (ok bool) {
 			inst.stopWaking(h)
 		}
 	}()
-	wake, err := inst.prepare(h)
+	wake, err := s.prepare(inst, h)
 	if err != nil {
 		logger.Error("cannot start: " + err.Error())
 		return false
@@ -131,9 +134,16 @@ func (s *shim) init(h host, tid int) (ok bool) {
 }
 
 // prepare finds out how the host takes batches. wake is nil where nothing wakes it.
-func (inst *instance) prepare(h host) (wake func(), err error) {
+func (s *shim) prepare(inst *instance, h host) (wake func(), err error) {
 	if inst.appends = h.Appends(); !inst.appends {
 		return nil, nil
+	}
+	s.mu.Lock()
+	s.heirs = s.heirs || h.Synchronous()
+	heirs := s.heirs
+	s.mu.Unlock()
+	if heirs {
+		h.LoseEngine()
 	}
 	w, err := newWaker()
 	if err != nil {

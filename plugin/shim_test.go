@@ -22,9 +22,10 @@ type fakeHost struct {
 	slot    *uintptr
 	metrics []string // what became of the host's metrics
 
-	appends bool
-	fd      int // of the waker; 0: the host wakes nobody
-	woken   string
+	appends         bool
+	fd              int // of the waker; 0: the host wakes nobody
+	woken           string
+	onEngine, blind bool
 }
 
 func (h *fakeHost) Appends() bool { return h.appends }
@@ -35,9 +36,10 @@ func (h *fakeHost) WakeOn(fd int) bool {
 	h.fd, h.woken = fd, "on"
 	return true
 }
+func (h *fakeHost) LoseEngine()                         { h.blind = true }
 func (h *fakeHost) StopWaking()                         { h.woken = "off" }
 func (*fakeHost) Append([]byte) bool                    { return true }
-func (*fakeHost) Synchronous() bool                     { return false }
+func (h *fakeHost) Synchronous() bool                   { return h.onEngine }
 func (*fakeHost) Metrics() (m handover.Metrics, _ bool) { return m, false }
 func (*fakeHost) AtRest() (rest, known bool)            { return false, false }
 
@@ -255,6 +257,18 @@ func TestAPauseMayComeWithinACallback(t *testing.T) {
 	}
 	s.exit(1)
 	expectCalls(t, f, "Start", "HandOver false", "Pause", "Stop")
+}
+
+// Threads that Go makes in a call on the engine's thread have its name, for as long as the process lives.
+func TestTheEngineIsLostAmongThreadsOfItsName(t *testing.T) {
+	s := newTestShim(map[string]*fakeSource{})
+	before, on, after := &fakeHost{name: "a", appends: true}, &fakeHost{name: "b", appends: true, onEngine: true}, &fakeHost{name: "c", appends: true}
+	for i, h := range []*fakeHost{before, on, after} {
+		s.init(h, i+1)
+	}
+	if before.blind || !after.blind {
+		t.Errorf("before: lost %v, after: lost %v", before.blind, after.blind)
+	}
 }
 
 // A failed start leaves no descriptor with the host.

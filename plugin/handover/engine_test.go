@@ -3,7 +3,10 @@ package handover
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"testing"
+	"unsafe"
 )
 
 // task writes what the kernel tells of a thread.
@@ -65,5 +68,32 @@ func TestEngineForgetsThreadsThatEnd(t *testing.T) {
 	}
 	if rest, known := e.AtRest(); !rest || !known {
 		t.Errorf("at rest %v, known %v after the other has ended", rest, known)
+	}
+}
+
+// onThread runs f on a thread of that name.
+func onThread(t *testing.T, name string, f func()) {
+	t.Helper()
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine, and with it its name
+		title := append([]byte(name), 0)
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_NAME, uintptr(unsafe.Pointer(&title[0])), 0); errno != 0 {
+			t.Error(errno)
+		}
+		f()
+	}()
+	<-ran
+}
+
+// Threads that the engine makes have its name too, so it is the calling thread's name that counts.
+func TestTheEngineIsTheThreadOfThatName(t *testing.T) {
+	for name, want := range map[string]bool{"flb-in-office3": false, engineThread: true} {
+		onThread(t, name, func() {
+			if got := FindEngine().IsThisThread(); got != want {
+				t.Errorf("on %s: %v", name, got)
+			}
+		})
 	}
 }
