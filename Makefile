@@ -4,7 +4,7 @@
 # make faults  22 faults that lose or repeat data in collectors, one at a time, and a table of what became of the records
 # make crash   kill -9 at random moments over one backlog, N=100 times, and once more with a tenant that fails; in a real Fluent Bit where one is found
 # make handover   what is handed over while an output is down and a volume full, broken or out of limits, N=100000 records in each of a dozen ways;
-#              in a real Fluent Bit where one is found, and as root, who may mount volumes
+#              then records a second and memory by hand_over_rate, and latency; in a real Fluent Bit where one is found, and as root, who may mount volumes
 # make throttled   ten minutes against a tenant that allows less than rate_limit, and how much of that was used
 # make backlog   200,000 small blobs at once: how long they take, and what memory and ledger
 # make tenants   500 tenants in one instance, one of them broken: what arrives, and what it takes; TENANTS=500, FOR=2m
@@ -83,9 +83,11 @@ crash:
 
 # Rows wait more than they work, so more of them go side by side than there are processors.
 handover: N ?= 100000
-handover:
+handover: bin/in_office365.so bin/test-host bin/emulated-tenant
 	@$(if $(FLUENT_BIT),,echo '*** No Fluent Bit found: only what the minimal host can do is shown, where nothing is ever full. Set FLUENT_BIT_BINARY to its path.')
 	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -parallel 6 -timeout 1h -run '^TestHandOver$$' -handover-records $(N) $(ARGS)
+	@$(GO) run ./test/pipe -fluent-bit '$(FLUENT_BIT)' -run '^plugin: a backlog'
+	@$(GO) run ./test/pipe -fluent-bit '$(FLUENT_BIT)' -latency 40
 
 throttled:
 	CGO_ENABLED=1 $(GO) test ./test/e2e -v -count=1 -timeout 1h -run '^TestUndisturbed$$/^throttled_tenant$$' -throttled 10m
