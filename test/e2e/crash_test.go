@@ -34,15 +34,19 @@ var (
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	hosts := map[string]struct {
-		begin  func(t *testing.T, dir string) crashable
-		keys   keys
-		latest time.Duration // of the moments of the kills
-		again  bool          // the host repeats by itself what it was sending when it was killed
+		begin   func(t *testing.T, dir string) crashable
+		keys    keys
+		records int           // of a blob: more than can be settled meanwhile
+		latest  time.Duration // of the moments of the kills
+		again   bool          // the host repeats by itself what it was sending when it was killed
 	}{
-		"Fluent Bit": {newCrashableFluentBit, keys{"settle": "1s"}, 5 * time.Second, true},
+		"Fluent Bit": {newCrashableFluentBit, keys{"settle": "1s"}, 50, 5 * time.Second, true},
 		// Without a disk under it settle has to be longer than flush and the output take.
-		"Fluent Bit, storage in memory": {newCrashableFluentBit, keys{"settle": "3s", "storage.type": "memory"}, 9 * time.Second, true},
-		"minimal host":                  {newCrashableTestHost, keys{"settle": "1s"}, 5 * time.Second, false},
+		"Fluent Bit, storage in memory": {newCrashableFluentBit, keys{"settle": "3s", "storage.type": "memory"}, 50, 9 * time.Second, true},
+		"minimal host":                  {newCrashableTestHost, keys{"settle": "1s"}, 50, 5 * time.Second, false},
+		// What the engine has counted waits for the filter before it is written. The filter is what slows this down.
+		"Fluent Bit, a filter of 3 ms":   {newFilteredFluentBit, keys{"settle": "1s", "hand_over_rate": "off"}, 100, 5 * time.Second, true},
+		"minimal host, a filter of 3 ms": {newFilteredTestHost, keys{"settle": "1s", "hand_over_rate": "off"}, 100, 5 * time.Second, false},
 	}
 	tenants := map[string]func(tn *tenant.Tenant) []*tenant.Injected{
 		"sound tenant":          func(*tenant.Tenant) []*tenant.Injected { return nil },
@@ -60,11 +64,17 @@ func TestCrash(t *testing.T) {
 				dir := t.TempDir()
 				c := host.begin(t, dir)
 				tn := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 20 * time.Millisecond, Gzip: true, PageSize: 30, Seed: *killSeed})
-				week(tn, 1, 6+*kills, 50) // more than can be settled meanwhile
+				week(tn, 1, 6+*kills, host.records)
 				faults := inject(tn)
-				config := stanza(serve(t, tn), dir, keys{"batch_size": "128K", "buffer_size": "512K"})
+				config := stanza(serve(t, tn), dir, keys{"batch_size": "128K", "buffer_size": "512K", "hand_over_rate": "128K"})
 				maps.Copy(config, host.keys)
-				row, byHost := crash(t, c, tn, config, host.latest)
+				a := crash(t, c, tn, config, anyMoments(t, *kills, host.latest))
+				for i, k := range a.kills {
+					if k.allSettled {
+						t.Errorf("kill %d: the backlog was done already", i+1)
+					}
+				}
+				row, byHost := a.row(), a.byHost
 				if byHost > 0 && !host.again {
 					t.Errorf("%d records were handed over once more in the same run", byHost)
 				}
@@ -96,10 +106,58 @@ func failing(tn *tenant.Tenant) (faults []*tenant.Injected) {
 	return faults
 }
 
+// filtered is how many records TestCrashOnceAllIsCalledComplete has.
+var filtered = flag.Int("filtered", 2_500, "records of TestCrashOnceAllIsCalledComplete, each of which takes a filter 3 ms")
+
+// A host that is killed once the plugin calls everything complete, behind a filter that takes longer for a batch than settle: nothing is missing, nor
+// did any of it have to be fetched again. What is on its way to the filter takes no more memory than buffer_size.
+func TestCrashOnceAllIsCalledComplete(t *testing.T) {
+	t.Parallel()
+	const (
+		bufferSize = 10_400_000  // by default
+		besides    = 110_000_000 // Fluent Bit, the plugin, and what a filter makes of a batch
+	)
+	for name, begin := range map[string]func(t *testing.T, dir string) crashable{
+		"Fluent Bit": newFilteredFluentBit,
+		"Fluent Bit, http_server on": func(t *testing.T, dir string) crashable {
+			c := newFilteredFluentBit(t, dir).(*crashableFluentBit)
+			c.service += httpServer(t)
+			return c
+		},
+		"minimal host": newFilteredTestHost,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, address := t.TempDir(), freeAddress(t)
+			c := begin(t, dir)
+			tn := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Gzip: true})
+			week(tn, 1, *filtered/len(tenant.ContentTypes())/50, 50)
+			config := stanza(serve(t, tn), dir, keys{"settle": "1s", "metrics_address": address})
+			begun, peak := time.Now(), int64(0)
+			a := crash(t, c, tn, config, []func() string{func() string {
+				until(t, "everything to be called complete", func() bool {
+					status, _ := ask(t, "http://"+address+"/readyz")
+					return status == http.StatusOK && calledSettled(t, address)
+				})
+				peak = mostResident(t, c.pid())
+				return time.Since(begun).Round(time.Millisecond).String()
+			}})
+			if k := a.kills[0]; k.arrived != offered(tn) {
+				t.Errorf("%d records have arrived of %d that were called complete", k.arrived, offered(tn))
+			}
+			t.Logf("%d records; peak memory %d MB", offered(tn), peak/1e6)
+			if peak > bufferSize+besides {
+				t.Errorf("peak memory %d MB, more than buffer_size and %d MB", peak/1e6, besides/1_000_000)
+			}
+		})
+	}
+}
+
 // crashable is a host in which the plugin can be killed and started again.
 type crashable interface {
-	// start runs the plugin with these keys. Runs are counted from 1.
-	start(run int, k keys)
+	// start runs the plugin with these keys. Runs are counted from 1; in the last one nothing is in the way.
+	start(run int, last bool, k keys)
+	pid() int
 	kill()
 	// finish lets the last run go on until so many different records have arrived, and ends it.
 	finish(records int)
@@ -108,24 +166,37 @@ type crashable interface {
 	log() string // of the last run
 }
 
-// crash kills the host *kills times, and keeps the account, of which it returns the row of a table and how many records came twice from one run.
-func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest time.Duration) (row string, byHost int) {
+// anyMoments are for kills at any moment up to the latest. Each three are spread over the first, second and third part of the time, so that three are
+// enough to see all sorts.
+func anyMoments(t *testing.T, kills int, latest time.Duration) (moments []func() string) {
 	t.Helper()
 	const soonest = 100 * time.Millisecond
 	t.Logf("-kill-seed %d", *killSeed)
 	rng := rand.New(rand.NewPCG(*killSeed, 0))
-	a := crashAccount{blobs: tn.Account().Blobs}
-	// Each three kills are spread over the first, second and third part of the time, so that three are enough to see all sorts.
 	var thirds []int
-	for run := 1; run <= *kills; run++ {
+	for range kills {
 		if len(thirds) == 0 {
 			thirds = rng.Perm(3)
 		}
 		after := soonest + time.Duration((float64(thirds[0])+rng.Float64())/3*float64(latest-soonest)).Round(time.Millisecond)
 		thirds = thirds[1:]
+		moments = append(moments, func() string {
+			<-time.After(after) // no wait for something: the moment is what is tried out
+			return after.String()
+		})
+	}
+	return moments
+}
+
+// crash kills the host when each of the moments has come, which say when that is, and keeps the account.
+func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, moments []func() string) *crashAccount {
+	t.Helper()
+	a := &crashAccount{blobs: tn.Account().Blobs}
+	for i, moment := range moments {
+		run := i + 1
 		config["event_tag"] = runTag(run)
-		host.start(run, config)
-		<-time.After(after) // no wait for something: the moment is what is tried out
+		host.start(run, false, config)
+		after := moment()
 		host.kill()
 		a.kills = append(a.kills, killed{after: after, settled: a.settled(t, config["db"])})
 		for _, bad := range []string{"panic", "damaged"} {
@@ -134,14 +205,15 @@ func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest 
 			}
 		}
 	}
-	config["event_tag"] = runTag(*kills + 1)
-	config["batch_size"], config["buffer_size"] = "16M", "64M" // the rest at once
-	host.start(*kills+1, config)
+	last := len(moments) + 1
+	config["event_tag"] = runTag(last)
+	config["batch_size"], config["buffer_size"], config["hand_over_rate"] = "16M", "64M", "off" // the rest at once
+	host.start(last, true, config)
 	host.finish(offered(tn))
 
 	var notices map[string]int
 	a.copies, notices = host.arrivals()
-	row, byHost = a.report(t)
+	a.report(t)
 	ids := map[string]int{}
 	for d, n := range a.copies {
 		ids[d.id] += n
@@ -152,7 +224,7 @@ func crash(t *testing.T, host crashable, tn *tenant.Tenant, config keys, latest 
 			t.Errorf("%d notices of %s", notices[kind], kind)
 		}
 	}
-	return row, byHost
+	return a
 }
 
 // The o365_tag tells which run a record comes from.
@@ -172,12 +244,22 @@ type crashAccount struct {
 	blobs  []tenant.BlobAccount
 	kills  []killed
 	copies map[delivery]int
+
+	// What report has found.
+	offered, missing int
+	byHost           int // records that came twice from one run
 }
 
 // killed is one kill.
 type killed struct {
-	after   time.Duration
+	after   string
 	settled []int // records from the beginning of each blob, as the ledger knew it then
+
+	// What report has found.
+	arrived    int // records that had left the process for good
+	allSettled bool
+	mayRepeat  int // of those that had arrived, the ones not settled
+	repeated   int // in the next run
 }
 
 // settled reads a copy of the ledger, as the next run is to find it as the kill left it.
@@ -207,27 +289,25 @@ func (a *crashAccount) settled(t *testing.T, db string) []int {
 
 // report compares, for each kill, three things: what had reached the destination or Fluent Bit's storage (it is in the destination in the end, with the
 // tag of that run or an earlier one), what of it the ledger called settled, and what the next run delivered again.
-func (a *crashAccount) report(t *testing.T) (row string, byHost int) {
+func (a *crashAccount) report(t *testing.T) {
 	t.Helper()
 	runs := map[string][]int{} // that delivered a record
 	for d, n := range a.copies {
 		runs[d.id] = append(runs[d.id], runOf(t, d))
-		byHost += n - 1 // the plugin drops an Id that it has handed over in the same run
+		a.byHost += n - 1 // the plugin drops an Id that it has handed over in the same run
 	}
 	for _, r := range runs {
 		slices.Sort(r)
 	}
-	offered, missing := 0, 0
 	for _, b := range a.blobs {
 		for id := range b.Source.IDs() {
-			offered++
-			missing += count(runs[id] == nil)
+			a.offered++
+			a.missing += count(runs[id] == nil)
 		}
 	}
-	var repeats, bounds []int
 	t.Log("kill | after  | arrived | settled | may repeat | repeated")
-	for i, k := range a.kills {
-		run, reached, settled, bound, repeated := i+1, 0, 0, 0, 0
+	for i := range a.kills {
+		k, run, settled := &a.kills[i], i+1, 0
 		for n, b := range a.blobs {
 			settled += k.settled[n]
 			index := 0
@@ -242,22 +322,27 @@ func (a *crashAccount) report(t *testing.T) (row string, byHost int) {
 				case isSettled && again:
 					t.Errorf("kill %d: %s was settled, and delivered again", run, id)
 				}
-				reached += count(arrived)
-				bound += count(arrived && !isSettled)
-				repeated += count(again)
+				k.arrived += count(arrived)
+				k.mayRepeat += count(arrived && !isSettled)
+				k.repeated += count(again)
 			}
 		}
-		t.Logf("%4d | %5.2fs | %7d | %7d | %10d | %d", run, k.after.Seconds(), reached, settled, bound, repeated)
-		repeats, bounds = append(repeats, repeated), append(bounds, bound)
-		if settled == offered {
-			t.Errorf("kill %d: the backlog was done already", run)
-		}
+		k.allSettled = settled == a.offered
+		t.Logf("%4d | %6s | %7d | %7d | %10d | %d", run, k.after, k.arrived, settled, k.mayRepeat, k.repeated)
 	}
-	slices.Sort(repeats)
-	slices.Sort(bounds)
-	half, last := len(repeats)/2, len(repeats)-1
+}
+
+// row is one of TestCrash's table.
+func (a *crashAccount) row() string {
+	var repeated, mayRepeat []int
+	for _, k := range a.kills {
+		repeated, mayRepeat = append(repeated, k.repeated), append(mayRepeat, k.mayRepeat)
+	}
+	slices.Sort(repeated)
+	slices.Sort(mayRepeat)
+	half, last := len(repeated)/2, len(repeated)-1
 	return fmt.Sprintf("%5d | %7d | %7d | %21d, %6d | %15d, %6d | %20d",
-		len(repeats), offered, missing, repeats[half], repeats[last], bounds[half], bounds[last], byHost), byHost
+		len(repeated), a.offered, a.missing, repeated[half], repeated[last], mayRepeat[half], mayRepeat[last], a.byHost)
 }
 
 func count(b bool) int {
@@ -271,6 +356,8 @@ func count(b bool) int {
 type crashableFluentBit struct {
 	t       *testing.T
 	dir     string
+	service string
+	filter  string // but in the last run
 	out     *output
 	running *fluentBit
 }
@@ -280,9 +367,43 @@ func newCrashableFluentBit(t *testing.T, dir string) crashable {
 	return &crashableFluentBit{t: t, dir: dir, out: newOutput(t, dir)}
 }
 
-func (c *crashableFluentBit) start(_ int, k keys) {
-	c.running = startFluentBit(c.t, configure(c.t, c.dir, map[string]keys{"OFFICE365_EVENT_DATA": k}))
+// newFilteredFluentBit has a filter that takes 3 ms for a record: it works for one, and waits for the next.
+func newFilteredFluentBit(t *testing.T, dir string) crashable {
+	fluentBitBinary(t)
+	const script = `
+local ffi = require("ffi")
+ffi.cdef("int usleep(unsigned int microseconds);")
+local waits = false
+function slow(tag, timestamp, record)
+    waits = not waits
+    if waits then
+        ffi.C.usleep(3000)
+    else
+        local ends = os.clock() + 0.003
+        while os.clock() < ends do end
+    end
+    return 0, timestamp, record
+end
+`
+	path := filepath.Join(dir, "slow.lua")
+	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &crashableFluentBit{t: t, dir: dir, out: newOutput(t, dir), filter: fmt.Sprintf("name: lua\n      script: %q\n      call: slow", path)}
 }
+
+func (c *crashableFluentBit) start(_ int, last bool, k keys) {
+	i := input{tag: "OFFICE365_EVENT_DATA", lines: "storage.type: filesystem", keys: k, output: fileOutput(c.dir)}
+	if k["storage.type"] != "" {
+		i.lines = ""
+	}
+	if !last {
+		i.filter = c.filter
+	}
+	c.running = startFluentBit(c.t, writeConfiguration(c.t, c.dir, c.service, i))
+}
+
+func (c *crashableFluentBit) pid() int { return c.running.cmd.Process.Pid }
 
 func (c *crashableFluentBit) kill() {
 	c.running.signal(syscall.SIGKILL)
@@ -306,6 +427,7 @@ func (c *crashableFluentBit) log() string { return c.running.log.String() }
 type crashableTestHost struct {
 	t       *testing.T
 	dir     string
+	filter  []string // but in the last run
 	outs    []string
 	running *hosttest.Host
 }
@@ -314,11 +436,22 @@ func newCrashableTestHost(t *testing.T, dir string) crashable {
 	return &crashableTestHost{t: t, dir: dir}
 }
 
-func (c *crashableTestHost) start(run int, k keys) {
+// newFilteredTestHost spends 3 ms on a record.
+func newFilteredTestHost(t *testing.T, dir string) crashable {
+	return &crashableTestHost{t: t, dir: dir, filter: []string{"--filter-us", "3000"}}
+}
+
+func (c *crashableTestHost) start(run int, last bool, k keys) {
 	out := filepath.Join(c.dir, fmt.Sprintf("out-%d", run))
 	c.outs = append(c.outs, out)
-	c.running = startTestHost(c.t, []keys{k}, "--output", out)
+	args := []string{"--output", out}
+	if !last {
+		args = append(args, c.filter...)
+	}
+	c.running = startTestHost(c.t, []keys{k}, args...)
 }
+
+func (c *crashableTestHost) pid() int { return c.running.Pid() }
 
 func (c *crashableTestHost) kill() {
 	c.running.Signal(syscall.SIGKILL)

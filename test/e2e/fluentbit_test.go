@@ -157,6 +157,34 @@ func (f *fluentBit) terminate() time.Duration {
 	return f.wait()
 }
 
+// stopped is the last line of a life of the plugin, and started the first.
+const (
+	stopped = "] stopped blobs_listed="
+	started = "] starting version="
+)
+
+// reload returns when the plugin has stopped and begun again.
+func (f *fluentBit) reload() {
+	f.t.Helper()
+	const refusal = "reloading in progress" // by one that has not quite ended the reload before (v3.0.7 src/fluent-bit.c:613)
+	const slow = "] stopping takes longer than it should" // instead of the last line
+	count := func(texts ...string) (n int) {
+		for _, text := range texts {
+			n += strings.Count(f.log.String(), text)
+		}
+		return n
+	}
+	ends, begins, refusals := count(stopped, slow), count(started), count(refusal)
+	f.signal(syscall.SIGHUP)
+	until(f.t, "the reload", func() bool {
+		if n := count(refusal); n > refusals {
+			refusals = n
+			f.signal(syscall.SIGHUP)
+		}
+		return count(stopped, slow) > ends && count(started) > begins
+	})
+}
+
 // configure writes a configuration with these inputs, by tag, and everything to dir/out.
 func configure(t *testing.T, dir string, inputs map[string]keys) (path string) {
 	t.Helper()
@@ -177,6 +205,7 @@ type input struct {
 	tag    string
 	lines  string // besides the keys
 	keys   keys
+	filter string // lines of a filter, if there is one
 	match  string // of the output; the tag if there is none
 	output string // lines of an output, if there is one of its own
 }
@@ -188,18 +217,24 @@ func fileOutput(dir string) string {
 // writeConfiguration writes one with these lines for the service besides the usual ones. The outputs do not give up.
 func writeConfiguration(t *testing.T, dir, service string, inputs ...input) (path string) {
 	t.Helper()
-	var in, out strings.Builder
+	var in, filters, out strings.Builder
 	for _, i := range inputs {
 		fmt.Fprintf(&in, "    - name: office365\n      tag: %s\n      %s\n", i.tag, i.lines)
 		for _, key := range slices.Sorted(maps.Keys(i.keys)) {
 			fmt.Fprintf(&in, "      %s: %s\n", key, strconv.Quote(i.keys[key]))
 		}
+		if i.filter != "" {
+			fmt.Fprintf(&filters, "    - %s\n      match: %s\n", i.filter, i.tag)
+		}
 		if i.output != "" {
 			fmt.Fprintf(&out, "    - %s\n      match: %s\n      retry_limit: no_limits\n", i.output, cmp.Or(i.match, i.tag))
 		}
 	}
-	y := fmt.Sprintf("service:\n  flush: 1\n  grace: 5\n  storage.path: %q\n%spipeline:\n  inputs:\n%s  outputs:\n%s",
-		filepath.Join(dir, "chunks"), service, &in, &out)
+	y := fmt.Sprintf("service:\n  flush: 1\n  grace: 5\n  storage.path: %q\n%spipeline:\n  inputs:\n%s", filepath.Join(dir, "chunks"), service, &in)
+	if filters.Len() > 0 {
+		y += "  filters:\n" + filters.String()
+	}
+	y += "  outputs:\n" + out.String()
 	path = filepath.Join(dir, "fluent-bit.yaml")
 	if err := os.WriteFile(path, []byte(y), 0o600); err != nil {
 		t.Fatal(err)

@@ -301,55 +301,55 @@ type handOverInFluentBit struct {
 	mend    func() // what is wrong besides the output, when it comes back; may be nil
 }
 
-func (o *handOver) inFluentBit(row fluentBitRow) {
-	o.Helper()
-	x := &handOverInFluentBit{handOver: o, volume: filepath.Join(o.dir, "volume")}
+func (x *handOver) inFluentBit(row fluentBitRow) {
+	x.Helper()
+	f := &handOverInFluentBit{handOver: x, volume: filepath.Join(x.dir, "volume")}
 	if row.volume != nil {
-		row.volume(x)
+		row.volume(f)
 	}
 	db := keys{}
 	if row.dbIsThere {
-		db["db"] = filepath.Join(x.volume, "office365.db")
+		db["db"] = filepath.Join(f.volume, "office365.db")
 	}
-	x.offer(*handOverRecords)
-	outputAddress := freeAddress(x.T)
+	f.offer(*handOverRecords)
+	outputAddress := freeAddress(f.T)
 	_, port, err := net.SplitHostPort(outputAddress)
 	if err != nil {
-		x.Fatal(err)
+		f.Fatal(err)
 	}
 	output := httpOutput(port)
 	if row.output != "" {
 		output += "\n      " + row.output
 	}
 	// The path of chunks that writeConfiguration has is set once more, which counts: Fluent Bit takes the last.
-	x.config = writeConfiguration(x.T, x.dir, pressed+fmt.Sprintf("  storage.path: %q\n", filepath.Join(x.volume, "chunks")),
-		input{tag: "OFFICE365_EVENT_DATA", lines: row.lines, keys: x.keys(db, row.keys), output: output})
-	x.start()
-	row.wrong(x)
-	if x.mend != nil {
-		x.mend()
+	f.config = writeConfiguration(f.T, f.dir, pressed+fmt.Sprintf("  storage.path: %q\n", filepath.Join(f.volume, "chunks")),
+		input{tag: "OFFICE365_EVENT_DATA", lines: row.lines, keys: f.keys(db, row.keys), output: output})
+	f.start()
+	row.wrong(f)
+	if f.mend != nil {
+		f.mend()
 	}
 	d := &destination{}
-	x.take = func() { d.take(x.T, x.count) }
-	listenAt(x.T, outputAddress, d)
-	x.complete()
+	f.take = func() { d.take(f.T, f.count) }
+	listenAt(f.T, outputAddress, d)
+	f.complete()
 	if row.noRoom && !row.noNotice {
-		until(x.T, "the notice", func() bool {
-			x.take()
-			return x.notices["storage_full"] > 0
+		until(f.T, "the notice", func() bool {
+			f.take()
+			return f.notices["storage_full"] > 0
 		})
 	}
-	if (x.meanwhile == noRoom) != row.noRoom {
-		x.Errorf("meanwhile /readyz said %q", x.meanwhile)
+	if (f.meanwhile == noRoom) != row.noRoom {
+		f.Errorf("meanwhile /readyz said %q", f.meanwhile)
 	}
-	if x.dropped > 0 && !row.drops {
-		x.Errorf("the plugin counts %.0f records as dropped", x.dropped)
+	if f.dropped > 0 && !row.drops {
+		f.Errorf("the plugin counts %.0f records as dropped", f.dropped)
 	}
-	x.running.terminate()
-	x.take()
-	x.account(row.again)
-	if got, want := x.notices["storage_full"], count(row.noRoom && !row.noNotice); got != want {
-		x.Errorf("%d notices storage_full, want %d", got, want)
+	f.running.terminate()
+	f.take()
+	f.account(row.again)
+	if got, want := f.notices["storage_full"], count(row.noRoom && !row.noNotice); got != want {
+		f.Errorf("%d notices storage_full, want %d", got, want)
 	}
 }
 

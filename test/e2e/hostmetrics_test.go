@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -69,17 +68,8 @@ func TestFluentBitsMetricsHaveThePluginsFigures(t *testing.T) {
 		return value("blobs_lost_total") == "2" && value("blobs_incomplete") == "1" && value("gaps_total") == "0" &&
 			behind >= hangsSince.Seconds() && behind < (hangsSince+2*patience).Seconds()
 	})
-	refused := 0
-	for n := 1; n <= reloads; n++ {
-		f.signal(syscall.SIGHUP)
-		until(t, "the reload", func() bool {
-			log := f.log.String()
-			if busy := strings.Count(log, "reloading in progress"); busy > refused { // the one before has not quite ended (v3.0.7 src/fluent-bit.c:613)
-				refused = busy
-				f.signal(syscall.SIGHUP)
-			}
-			return strings.Count(log, "thread instance initialized") > n
-		})
+	for range reloads {
+		f.reload()
 		shown.Store(nil)
 		until(t, "the figures of the next run", func() bool { return value("blobs_lost_total") != "" })
 	}

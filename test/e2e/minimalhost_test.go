@@ -89,7 +89,8 @@ func clean(t *testing.T, r hosttest.Result) {
 		t.Errorf("exit status %d, canaries whole: %v\n%s", r.ExitStatus, s.CanariesOK, r.Log)
 	}
 	if s.UnfreedBlocks != 0 || s.LiveBlocks != 0 || s.NotMalloced != 0 || s.Invalid != 0 {
-		t.Errorf("%d batches not freed, %d blocks live, %d batches not of the C heap, %d invalid", s.UnfreedBlocks, s.LiveBlocks, s.NotMalloced, s.Invalid)
+		t.Errorf("%d batches not freed, %d blocks live (%d bytes), %d batches not of the C heap, %d invalid\n%s",
+			s.UnfreedBlocks, s.LiveBlocks, s.LiveBytes, s.NotMalloced, s.Invalid, r.Log)
 	}
 	if s.StrayLogLines != 0 || s.StrayQueries != 0 {
 		t.Errorf("from threads that are not the host's: %d log lines, %d queries", s.StrayLogLines, s.StrayQueries)

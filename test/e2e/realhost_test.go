@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,27 +63,92 @@ func TestFluentBitRunsTwoTenantsSideBySide(t *testing.T) {
 	}
 }
 
+var reloads = flag.Int("reloads", 5, "how often TestFluentBitReloadsWhileCollecting reloads")
+
+// Reloads in the middle of a backlog, one after the other: nothing is missing, and nothing of a life of the plugin is left in the next.
 func TestFluentBitReloadsWhileCollecting(t *testing.T) {
 	t.Parallel()
+	const (
+		progress   = 500 // records that are new between two reloads
+		memoryFrom = 30  // reloads, to judge memory: in fewer Fluent Bit is still growing to what it needs
+	)
 	tn, dir := tenant.New(tenant.Config{Subscribed: tenant.ContentTypes(), Latency: 20 * time.Millisecond}), t.TempDir()
-	week(tn, 1, 60, 40)
+	week(tn, 1, 12*(*reloads), 40)
 	config := configure(t, dir, map[string]keys{
-		"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"batch_size": "1M", "buffer_size": "4M"}),
+		"OFFICE365_EVENT_DATA": stanza(serve(t, tn), dir, keys{"batch_size": "256K", "buffer_size": "1M", "hand_over_rate": "2M", "settle": "1s"}),
 	})
 	f := startFluentBit(t, config)
 	out := newOutput(t, dir)
-	for reloads := 1; reloads <= 2; reloads++ {
-		out.waitFor(reloads * 2_000)
-		f.signal(syscall.SIGHUP)
-		until(t, "the reload", func() bool { return strings.Count(f.log.String(), "] stopped blobs_listed=") >= reloads })
+	out.waitFor(progress)
+	first := eventfds(t, f.cmd.Process.Pid)
+	figures := []figure{{name: "memory resident, MB", unit: 1e6, judged: low}, {name: "descriptors", unit: 1, judged: least}, {name: "threads", unit: 1, judged: least}}
+	values := make([][]float64, len(figures))
+	for n := range *reloads {
+		if len(out.arrived) == offered(tn) {
+			t.Errorf("the backlog was done after %d reloads", n)
+		}
+		f.reload()
+		out.waitFor(min(len(out.arrived)+progress, offered(tn)))
+		pid := f.cmd.Process.Pid
+		for i, value := range []int64{memory(t, pid, "VmRSS"), int64(len(descriptors(t, pid))), int64(threads(t, pid))} {
+			values[i] = append(values[i], float64(value))
+		}
+		if n := eventfds(t, pid); n != first {
+			t.Errorf("%d eventfds, %d before the first reload", n, first)
+		}
 	}
 	out.waitFor(offered(tn))
 	f.terminate()
 	out.update()
 	account(t, out.arrived, tn)
+	if f.cmd.ProcessState.ExitCode() != 0 {
+		t.Errorf("Fluent Bit ended with %s", f.cmd.ProcessState)
+	}
 	if strings.Contains(f.log.String(), "in use by another process") {
 		t.Error("an instance did not release its db")
 	}
+	for i, figure := range figures {
+		third := max(*reloads/3, 1)
+		before, after := slices.Sorted(slices.Values(values[i][:third])), slices.Sorted(slices.Values(values[i][*reloads-third:]))
+		t.Logf("%s after the first %d reloads: %.0f to %.0f, after the last: %.0f to %.0f", figure.name, third,
+			before[0]/figure.unit, before[third-1]/figure.unit, after[0]/figure.unit, after[third-1]/figure.unit)
+		if (figure.judged != low || *reloads >= memoryFrom) && figure.judged.grown(before, after) {
+			t.Errorf("%s: grown", figure.name)
+		}
+	}
+}
+
+// descriptors are what a process has open, by what they are of.
+func descriptors(t *testing.T, pid int) (of []string) {
+	t.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if is, err := os.Readlink(link); err == nil { // else it has just been closed
+			of = append(of, is)
+		}
+	}
+	return of
+}
+
+// eventfds counts those that a process has open: one is the plugin's.
+func eventfds(t *testing.T, pid int) (n int) {
+	t.Helper()
+	for _, is := range descriptors(t, pid) {
+		n += count(is == "anon_inode:[eventfd]")
+	}
+	return n
+}
+
+func threads(t *testing.T, pid int) int {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
 }
 
 func TestFluentBitStopsWithinTwoSecondsWhileTheAPIHangs(t *testing.T) {

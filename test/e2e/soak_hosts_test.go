@@ -60,9 +60,6 @@ func (s *soak) newHost(library string) soakHost {
 	return newFluentBitSoak(s, library)
 }
 
-// stopped is the last line of a life of the plugin.
-const stopped = "] stopped blobs_listed="
-
 // minimalSoak is the minimal host, which pauses when it is told so.
 type minimalSoak struct {
 	*soak
@@ -153,14 +150,7 @@ func (f *fluentBitSoak) start() {
 	f.process = startFluentBitWith(f.T, f.library, f.config, f.tellingEnv())
 }
 
-func (f *fluentBitSoak) reload() {
-	ends, begins := strings.Count(f.process.log.String(), stopped), strings.Count(f.process.log.String(), "] starting ")
-	f.process.signal(syscall.SIGHUP)
-	until(f.T, "the reload", func() bool {
-		log := f.process.log.String()
-		return strings.Count(log, stopped) > ends && strings.Count(log, "] starting ") > begins
-	})
-}
+func (f *fluentBitSoak) reload() { f.process.reload() }
 
 func (f *fluentBitSoak) stop(kill bool) {
 	select {
