@@ -166,7 +166,7 @@ const (
 // reload returns when the plugin has stopped and begun again.
 func (f *fluentBit) reload() {
 	f.t.Helper()
-	const refusal = "reloading in progress" // by one that has not quite ended the reload before (v3.0.7 src/fluent-bit.c:613)
+	const refusal = "reloading in progress"               // by one that has not quite ended the reload before (v3.0.7 src/fluent-bit.c:613)
 	const slow = "] stopping takes longer than it should" // instead of the last line
 	count := func(texts ...string) (n int) {
 		for _, text := range texts {
