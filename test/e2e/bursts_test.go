@@ -94,7 +94,7 @@ func TestFluentBitTakesBurstsAndGivesReceipts(t *testing.T) {
 						return n == records
 					})
 					batches, took := value("batches_handed_over_total")-batches, last.Sub(first)
-					if batches < leastA*took.Seconds() || first == last {
+					if batches < leastA*took.Seconds() || first.Equal(last) {
 						t.Errorf("%.0f batches in %s, want %d a second", batches, took, leastA)
 					}
 					until(t, "the burst to be settled", func() bool { return calledSettled(t, address) })
