@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// lockTimeout is how long Open waits for another holder of the file: long enough for one that is just closing it.
-	lockTimeout = 500 * time.Millisecond
+	// lockTimeout is how long Open waits for another holder of the file: long enough for one that is just closing it on a slow disk. At a
+	// hot reload that is the instance before, and an input that does not start then may take Fluent Bit with it by SIGSEGV (v5.1.1).
+	lockTimeout = 5 * time.Second
 	// MaxUnwritten is how many blobs may wait in memory for a disk that takes nothing; then Add refuses more.
 	MaxUnwritten = 50_000
 )
